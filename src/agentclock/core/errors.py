@@ -1,0 +1,102 @@
+"""Every error that agentclock raises on purpose.
+
+AgentclockError
+├── InvalidField        the caller's input: names the field, says what is wrong and what to do (422)
+├── Conflict            the request is well-formed but clashes with what is stored
+│   ├── NameTaken       another schedule of the same owner has this name (409)
+│   ├── ScheduleDisabled  trigger of a disabled schedule (409)
+│   └── VersionConflict  somebody else changed the row first (409)
+├── NotFound            no such row for this caller (404)
+├── Unavailable         a part we need is not there right now (503)
+│   ├── StoreUnavailable  the database does not answer
+│   └── EngineStopped   nothing here executes runs at the moment
+├── LeaseLost           another worker owns the run now: drop the result
+├── CorruptRow          one stored row cannot be read: report it and go on without it
+└── ConfigError         the settings are wrong; carries every problem at once
+"""
+
+from __future__ import annotations
+
+
+class AgentclockError(Exception):
+    """Root of the tree: `except AgentclockError` catches everything above and nothing else."""
+
+
+class InvalidField(AgentclockError):
+    """One field of the caller's input is wrong.
+
+    `field` is the wire name, dotted for nested fields; `message` says what is wrong and how to mend it;
+    `context` carries machine-readable details such as a position inside the text.
+    """
+
+    def __init__(self, field: str, message: str, **context: object) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+        self.context = context
+
+
+class Conflict(AgentclockError):
+    """Well-formed, but at odds with what is stored."""
+
+
+class NameTaken(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Schedule with name '{name}' already exists")
+        self.name = name
+
+
+class ScheduleDisabled(Conflict):
+    def __init__(self) -> None:
+        super().__init__("Schedule is disabled")
+
+
+class VersionConflict(Conflict):
+    def __init__(self) -> None:
+        super().__init__("Schedule was changed by somebody else in the meantime; read it again and repeat")
+
+
+class NotFound(AgentclockError):
+    """`what` is the noun of the missing thing, e.g. "Schedule"."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} not found")
+        self.what = what
+
+
+class Unavailable(AgentclockError):
+    """A part we need does not answer now; trying again later is right."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer."""
+
+
+class EngineStopped(Unavailable):
+    """No engine runs in this process or any other that we know of."""
+
+
+class LeaseLost(AgentclockError):
+    """A write carried an old fencing token: another worker owns the run, our result counts no more."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} belongs to another worker now")
+        self.run_id = run_id
+
+
+class CorruptRow(AgentclockError):
+    """A stored row that cannot be read. `row_id` finds it; `reason` says what is wrong with it."""
+
+    def __init__(self, table: str, row_id: str, reason: str) -> None:
+        super().__init__(f"{table} row {row_id}: {reason}")
+        self.table = table
+        self.row_id = row_id
+        self.reason = reason
+
+
+class ConfigError(AgentclockError):
+    """The settings are wrong. `problems` holds one sentence for each, each naming its setting."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -1,0 +1,94 @@
+"""What happens in an engine, as typed values on one stream: logs, live views and metrics all read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from agentclock.core.model import Cause, Instant, Json, Reason, Run, RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQueued:
+    run_id: str
+    schedule_id: str
+    fire_at: Instant
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiresAbsent:
+    """`count` due fires made no run; `status` is skipped or missed."""
+
+    schedule_id: str
+    status: RunStatus
+    reason: Reason
+    fire_at: Instant
+    last_fire_at: Instant
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted:
+    """`at` is the worker's clock just before the request leaves."""
+
+    run: Run
+    schedule_name: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent:
+    """One event of the agent's own stream, relayed as it arrives; `type` is the agent framework's word."""
+
+    run_id: str
+    schedule_id: str
+    type: str
+    data: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettled:
+    """An attempt ended; `status` is the run's state after it (pending: it will be tried again)."""
+
+    run: Run
+    schedule_name: str
+    status: RunStatus
+    available_at: Instant | None
+    error: str | None
+    output: Json
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultDropped:
+    """Another worker owns the run by now; what this one found out counts no more."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFaulty:
+    schedule_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTrouble:
+    """A loop's step failed (say, the database is away); it goes on after `retry_in_seconds`."""
+
+    loop: str
+    error: str
+    retry_in_seconds: float
+
+
+Event: TypeAlias = (
+    RunQueued
+    | FiresAbsent
+    | AttemptStarted
+    | AgentEvent
+    | RunSettled
+    | ResultDropped
+    | ScheduleFaulty
+    | EngineTrouble
+)

@@ -1,0 +1,130 @@
+"""The run state machine: what follows from the end of an attempt.
+
+    pending -> running -> success | failed | timeout | cancelled | lost
+                       -> paused                         waits for a human
+                       -> pending                        another attempt, `available_at` in the future
+    skipped, missed are born final: a fire that made no run
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, RetryBackoff, RetryPolicy, RunStatus
+
+#: A target may ask for more patience than the retry delay (Retry-After), but not for more than a day.
+RETRY_AFTER_CAP_SECONDS = 86_400
+
+#: Pauses after a refused connection grow from the first to the second number.
+REFUSAL_PAUSE_SECONDS = (1.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """One attempt's end and what follows, as the store writes it if `fence` still holds.
+
+    `status` and `available_at` are the run's; `attempt` is the run's counter afterwards. `attempt_status` is the
+    end of attempt number `attempt_number`, or None when the attempt never happened and its row goes away.
+    """
+
+    run_id: str
+    schedule_id: str
+    fence: int
+    status: RunStatus
+    available_at: Instant | None
+    completed_at: Instant | None
+    attempt: int
+    attempt_number: int
+    attempt_status: RunStatus | None
+    refusals: int
+    ended_at: Instant
+    outcome: Outcome
+
+    @property
+    def is_retry(self) -> bool:
+        return self.status is RunStatus.PENDING
+
+
+def settle(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
+    """The consequence of `outcome` for the claimed run, by the schedule's retry policy."""
+    run, policy = claim.run, claim.schedule.retry
+    refused = outcome.kind is OutcomeKind.REFUSED
+    started_at = now if run.started_at is None else run.started_at
+    deadline = started_at + claim.schedule.timeout_seconds * SECOND
+    if refused and now < deadline and not run.cancel_requested:
+        status, available_at = RunStatus.PENDING, min(now + refusal_pause_ms(run.refusals), deadline)
+        return _settlement(claim, outcome, now, status, available_at, None)
+    ended = attempt_end(outcome)
+    if run.cancel_requested and ended not in (RunStatus.SUCCESS, RunStatus.PAUSED):
+        ended = RunStatus.CANCELLED
+    if _may_retry(outcome, ended) and run.attempt <= policy.max_retries:
+        available_at = now + retry_delay_ms(policy, run.attempt, outcome.retry_after_seconds)
+        return _settlement(claim, outcome, now, RunStatus.PENDING, available_at, ended)
+    return _settlement(claim, outcome, now, ended, None, ended)
+
+
+def attempt_end(outcome: Outcome) -> RunStatus:
+    match outcome.kind:
+        case OutcomeKind.SUCCESS:
+            return RunStatus.SUCCESS
+        case OutcomeKind.FAILED | OutcomeKind.REFUSED:
+            return RunStatus.FAILED
+        case OutcomeKind.TIMEOUT:
+            return RunStatus.TIMEOUT
+        case OutcomeKind.CANCELLED:
+            return RunStatus.CANCELLED
+        case OutcomeKind.LOST:
+            return RunStatus.LOST
+        case OutcomeKind.PAUSED:
+            return RunStatus.PAUSED
+        case never:
+            assert_never(never)
+
+
+def retry_delay_ms(policy: RetryPolicy, attempt: int, retry_after_seconds: float | None = None) -> int:
+    """How long the run waits after attempt number `attempt` (from 1) before the next."""
+    delay = float(policy.delay_seconds)
+    if policy.backoff is RetryBackoff.EXPONENTIAL:
+        delay = min(delay * 2.0 ** min(attempt - 1, 32), max(policy.max_delay_seconds, policy.delay_seconds))
+    if retry_after_seconds is not None:
+        delay = max(delay, min(retry_after_seconds, RETRY_AFTER_CAP_SECONDS))
+    return round(delay * SECOND)
+
+
+def refusal_pause_ms(refusals: int) -> int:
+    first, longest = REFUSAL_PAUSE_SECONDS
+    return round(min(first * 2.0 ** min(refusals, 16), longest) * SECOND)
+
+
+def _may_retry(outcome: Outcome, ended: RunStatus) -> bool:
+    """A user's cancel is never retried; a timeout or a lost worker always may be; the rest says so itself."""
+    if ended in (RunStatus.TIMEOUT, RunStatus.LOST):
+        return True
+    return ended is RunStatus.FAILED and (outcome.retryable or outcome.kind is OutcomeKind.REFUSED)
+
+
+def _settlement(
+    claim: Claim,
+    outcome: Outcome,
+    now: Instant,
+    status: RunStatus,
+    available_at: Instant | None,
+    attempt_status: RunStatus | None,
+) -> Settlement:
+    run = claim.run
+    spent = attempt_status is not None
+    return Settlement(
+        run_id=run.id,
+        schedule_id=run.schedule_id,
+        fence=run.fence,
+        status=status,
+        available_at=available_at,
+        completed_at=now if status.is_final else None,
+        attempt=run.attempt if spent else run.attempt - 1,
+        attempt_number=run.attempt,
+        attempt_status=attempt_status,
+        refusals=0 if spent else run.refusals + 1,
+        ended_at=now,
+        outcome=outcome,
+    )

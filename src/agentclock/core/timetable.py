@@ -1,0 +1,105 @@
+"""When a schedule is due: one interface over cron expressions, one-offs, intervals and "on demand"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from agentclock.core.cron import Cron
+from agentclock.core.model import SECOND, Instant, Schedule
+from agentclock.core.zones import Zone
+
+
+class Timetable(Protocol):
+    """The nominal fire times of a schedule, strictly increasing, without regard to its bounds."""
+
+    def next(self, after: Instant) -> Instant | None:
+        """The first fire time strictly after `after`."""
+
+    def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
+        """The first `limit` fire times in `after < t <= until`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CronTimetable:
+    cron: Cron
+    zone: Zone
+
+    def next(self, after: Instant) -> Instant | None:
+        found = self.cron.next(after // SECOND, self.zone)
+        return None if found is None else found * SECOND
+
+    def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
+        found = self.cron.between(after // SECOND, until // SECOND, self.zone, limit)
+        return [second * SECOND for second in found]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOff:
+    run_at: Instant
+
+    def next(self, after: Instant) -> Instant | None:
+        return self.run_at if self.run_at > after else None
+
+    def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
+        return [self.run_at][:limit] if after < self.run_at <= until else []
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`anchor`, `anchor` + one period, + two periods ...; the anchor itself is a fire time."""
+
+    period_ms: int
+    anchor: Instant
+
+    def next(self, after: Instant) -> Instant:
+        periods = max(0, (after - self.anchor) // self.period_ms + 1)
+        return self.anchor + periods * self.period_ms
+
+    def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
+        first = self.next(after)
+        return list(range(first, until + 1, self.period_ms)[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemand:
+    def next(self, after: Instant) -> None:
+        return None
+
+    def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
+        return []
+
+
+def timetable_of(schedule: Schedule) -> Timetable:
+    """Raises CronError or ZoneError if the stored expression or zone cannot be read (any more)."""
+    if schedule.run_at is not None:
+        return OneOff(schedule.run_at)
+    if schedule.interval_seconds is not None:
+        anchor = schedule.created_at if schedule.anchor_at is None else schedule.anchor_at
+        return Interval(schedule.interval_seconds * SECOND, anchor)
+    if schedule.cron_expr:
+        return CronTimetable(_parsed(schedule.cron_expr), Zone.load(schedule.timezone))
+    return OnDemand()
+
+
+def next_fire(schedule: Schedule, after: Instant) -> Instant | None:
+    """The first fire time strictly after `after`, at or after start_at, and not past end_at or max_runs.
+
+    Never one that was fired before: a clock set back does not repeat what is accounted for already.
+    """
+    if schedule.max_runs is not None and schedule.run_count >= schedule.max_runs:
+        return None
+    if schedule.start_at is not None:
+        after = max(after, schedule.start_at - 1)
+    if schedule.last_fire_at is not None:
+        after = max(after, schedule.last_fire_at)
+    found = timetable_of(schedule).next(after)
+    if found is None or (schedule.end_at is not None and found > schedule.end_at):
+        return None
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _parsed(expression: str) -> Cron:
+    return Cron.parse(expression)
