@@ -217,9 +217,7 @@ class Store(Protocol):
 
     # firing
 
-    async def fire_due(
-        self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0
-    ) -> Fired:
+    async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:
         """Plans up to `limit` due schedules, skipping those locked by others, and writes the plans.
 
         Up to `slots` of the new runs that may start at once are claimed for `worker_id` in the same transaction.
@@ -236,9 +234,7 @@ class Store(Protocol):
     async def claim(self, worker_id: str, limit: int) -> Claimed:
         """Takes available pending runs, oldest first: attempt + 1, fence + 1, an attempts row each."""
 
-    async def note_agent_run(
-        self, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None
-    ) -> bool:
+    async def note_agent_run(self, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None) -> bool:
         """Stores the target's own ids at once; False when the fence is stale."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
@@ -298,7 +294,7 @@ class Wakeup(Protocol):
 
     @property
     def state(self) -> str:
-        """"ok", or why wake-ups from other processes do not arrive (then polling does the work)."""
+        """ "ok", or why wake-ups from other processes do not arrive (then polling does the work)."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -83,12 +83,5 @@ class EngineTrouble:
 
 
 Event: TypeAlias = (
-    RunQueued
-    | FiresAbsent
-    | AttemptStarted
-    | AgentEvent
-    | RunSettled
-    | ResultDropped
-    | ScheduleFaulty
-    | EngineTrouble
+    RunQueued | FiresAbsent | AttemptStarted | AgentEvent | RunSettled | ResultDropped | ScheduleFaulty | EngineTrouble
 )

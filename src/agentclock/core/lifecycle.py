@@ -1,9 +1,9 @@
 """The run state machine: what follows from the end of an attempt.
 
-    pending -> running -> success | failed | timeout | cancelled | lost
-                       -> paused                         waits for a human
-                       -> pending                        another attempt, `available_at` in the future
-    skipped, missed are born final: a fire that made no run
+pending -> running -> success | failed | timeout | cancelled | lost
+                   -> paused                         waits for a human
+                   -> pending                        another attempt, `available_at` in the future
+skipped, missed are born final: a fire that made no run
 """
 
 from __future__ import annotations

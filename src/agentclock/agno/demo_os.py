@@ -1,0 +1,105 @@
+"""The AgentOS of `agentclock demo`: an agent, a team and a workflow that need neither a network nor a key."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from agno.agent import Agent
+from agno.db.sqlite import SqliteDb
+from agno.models.base import Model
+from agno.models.openai import OpenAIChat
+from agno.os import AgentOS
+from agno.team import Team
+from agno.workflow import Step, Workflow
+from fastapi import FastAPI
+
+from agentclock.agno.offline import OfflineModel
+
+_DEFAULT_MODEL: Final = "gpt-5-mini"
+
+
+def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
+    """An AgentOS app with agent `greeter`, team `newsroom` and workflow `morning-report`.
+
+    Sessions are kept in the SQLite file `db_file`. With `base_app` the AgentOS routes join that app, whose
+    own routes win wherever both have one. The agents speak through OpenAI if OPENAI_API_KEY is set (the model
+    is named by AGENTCLOCK_DEMO_MODEL), otherwise through an `OfflineModel`. agno's telemetry is off.
+    """
+    agent_os = AgentOS(
+        id="agentclock-demo",
+        name="agentclock demo",
+        db=SqliteDb(db_file=db_file),
+        agents=[_greeter()],
+        teams=[_newsroom()],
+        workflows=[_morning_report()],
+        base_app=base_app,
+        on_route_conflict="preserve_base_app",
+        telemetry=False,
+    )
+    return agent_os.get_app()
+
+
+def _model() -> Model:
+    if os.environ.get("OPENAI_API_KEY"):
+        return OpenAIChat(id=os.environ.get("AGENTCLOCK_DEMO_MODEL", _DEFAULT_MODEL))
+    return OfflineModel()
+
+
+def _agent(agent_id: str, role: str, *tools: Callable[..., str]) -> Agent:
+    return Agent(
+        id=agent_id,
+        name=agent_id.replace("-", " ").title(),
+        model=_model(),
+        instructions=f"{role} Answer in two short, lively sentences.",
+        tools=list(tools),
+        telemetry=False,
+    )
+
+
+def _greeter() -> Agent:
+    return _agent("greeter", "You greet people and tell them the time.", current_time)
+
+
+def _newsroom() -> Team:
+    return Team(
+        id="newsroom",
+        name="Newsroom",
+        model=_model(),
+        members=[_agent("reporter", "You report what the shop sold.", orders_since_yesterday)],
+        instructions="Let the reporter find the facts, then write the headline yourself.",
+        telemetry=False,
+    )
+
+
+def _morning_report() -> Workflow:
+    return Workflow(
+        id="morning-report",
+        name="Morning report",
+        steps=[
+            Step(name="gather", agent=_agent("analyst", "You gather figures.", orders_since_yesterday)),
+            Step(name="write", agent=_agent("writer", "You turn figures into a morning note.")),
+        ],
+        telemetry=False,
+    )
+
+
+def current_time(zone: str = "UTC") -> str:
+    """Tells the time of day.
+
+    Args:
+        zone: An IANA time zone such as Europe/Rome.
+    """
+    now = datetime.now(ZoneInfo(zone))
+    return f"It is {now:%H:%M:%S} on {now:%A, %d %B %Y} in {zone}."
+
+
+def orders_since_yesterday() -> str:
+    """Tells how many orders the sample shop has had since yesterday."""
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    orders = 40 + zlib.crc32(yesterday.isoformat().encode()) % 60
+    return f"Since {yesterday:%A} the sample shop has had {orders} orders worth {orders * 37:,} euros."

@@ -1,0 +1,83 @@
+"""Settling in batches: many attempts end at about the same time, one transaction writes them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from agentclock.core.errors import StoreUnavailable
+from agentclock.core.events import EngineTrouble
+from agentclock.core.lifecycle import Settlement, settle
+from agentclock.core.model import SECOND, Claim, Outcome
+from agentclock.engine.bus import Bus
+from agentclock.ports import Clock, Store
+
+BATCH = 500
+PAUSE_SECONDS = (0.2, 5.0)
+
+
+@dataclass(slots=True, eq=False)
+class _Ended:
+    claim: Claim
+    outcome: Outcome
+    ended: float
+    settlement: asyncio.Future[Settlement | None]
+
+
+class Completer:
+    """Takes ends of attempts from many tasks. While the database is away they wait here; none is dropped."""
+
+    def __init__(self, store: Store, clock: Clock, bus: Bus) -> None:
+        self._store = store
+        self._clock = clock
+        self._bus = bus
+        self._waiting: deque[_Ended] = deque()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def settle(self, claim: Claim, outcome: Outcome) -> Settlement | None:
+        """What follows from `outcome`, once it is durable; None when the run is another worker's by now."""
+        ended = _Ended(claim, outcome, self._clock.monotonic(), asyncio.get_running_loop().create_future())
+        self._waiting.append(ended)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all(), name="agentclock-completer")
+        return await ended.settlement
+
+    async def close(self) -> None:
+        """Gives up what could not be written; the runs' leases end by themselves and they count as lost."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        for ended in self._waiting:
+            ended.settlement.cancel()
+
+    async def _write_all(self) -> None:
+        pause, longest = PAUSE_SECONDS
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            try:
+                await self._write(batch)
+                pause = PAUSE_SECONDS[0]
+            except StoreUnavailable as error:
+                self._waiting.extendleft(reversed(batch))
+                self._bus.publish(EngineTrouble(loop="completer", error=str(error), retry_in_seconds=pause))
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, longest)
+            except asyncio.CancelledError:
+                self._waiting.extendleft(reversed(batch))
+                raise
+            except Exception as error:
+                # Whatever it is, the waiting tasks must learn of it; the runs are recovered as lost.
+                for ended in batch:
+                    if not ended.settlement.done():
+                        ended.settlement.set_exception(error)
+
+    async def _write(self, batch: list[_Ended]) -> None:
+        now, monotonic = await self._store.now(), self._clock.monotonic()
+        settlements = [
+            settle(ended.claim, ended.outcome, now - round((monotonic - ended.ended) * SECOND)) for ended in batch
+        ]
+        written = await self._store.settle(settlements)
+        for ended, settlement in zip(batch, settlements, strict=True):
+            if not ended.settlement.done():
+                ended.settlement.set_result(settlement if settlement.run_id in written else None)

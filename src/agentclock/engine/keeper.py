@@ -1,0 +1,102 @@
+"""The keeper: renews this worker's lease, takes over what dead workers left, tidies history."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agentclock.core.errors import AgentclockError
+from agentclock.core.events import RunSettled
+from agentclock.core.model import DAY_SECONDS, SECOND, Claim, Outcome, OutcomeKind
+from agentclock.engine.bus import Bus
+from agentclock.engine.completer import Completer
+from agentclock.engine.worker import Worker
+from agentclock.ports import Clock, Store
+
+BATCH = 100
+PRUNE_BATCH = 5_000
+PRUNE_EVERY_SECONDS = 3_600.0
+
+LOST = Outcome(kind=OutcomeKind.LOST, error="the worker that held this run died or lost its lease")
+
+
+class Declared(AgentclockError):
+    """Others declared this worker dead: its runs are theirs now, it must start again under a new id."""
+
+
+class Keeper:
+    def __init__(
+        self,
+        store: Store,
+        worker: Worker,
+        completer: Completer,
+        clock: Clock,
+        bus: Bus,
+        *,
+        lease_seconds: float,
+        history_days: int | None,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._completer = completer
+        self._clock = clock
+        self._bus = bus
+        self._lease_seconds = lease_seconds
+        self._history_days = history_days
+        self._renewed_at: float | None = None
+        self._patient_until = 0.0
+        self._prune_at = 0.0
+
+    async def step(self) -> bool:
+        """One round. True: there is more to take over or to tidy."""
+        await self._renew()
+        taken_over = await self._take_over()
+        await self._store.release_waiting()
+        return bool(taken_over == BATCH or await self._prune())
+
+    def idle_seconds(self, longest: float) -> float:
+        return min(self._lease_seconds / 3, longest)
+
+    async def _renew(self) -> None:
+        beat = await self._store.renew_lease(self._worker.id, self._lease_seconds)
+        if not beat.alive:
+            raise Declared("this worker's lease ended and others took its runs over")
+        now = self._clock.monotonic()
+        if self._renewed_at is not None and now - self._renewed_at > self._lease_seconds:
+            # We could not renew for a whole lease (database away, process frozen). Others may have been as
+            # unlucky: give them one lease of time to renew theirs before we call them dead.
+            self._patient_until = now + self._lease_seconds
+        self._renewed_at = now
+        self._worker.cancel(beat.cancel_requested)
+
+    async def _take_over(self) -> int:
+        if self._clock.monotonic() < self._patient_until:
+            return 0
+        orphans = await self._store.orphans(BATCH)
+        await asyncio.gather(*(self._settle_lost(claim) for claim in orphans))
+        if orphans:
+            self._worker.wake()
+        return len(orphans)
+
+    async def _settle_lost(self, claim: Claim) -> None:
+        settlement = await self._completer.settle(claim, LOST)
+        if settlement is not None:
+            self._bus.publish(
+                RunSettled(
+                    run=claim.run,
+                    schedule_name=claim.schedule.name,
+                    status=settlement.status,
+                    available_at=settlement.available_at,
+                    error=LOST.error,
+                    output=None,
+                    at=settlement.ended_at,
+                )
+            )
+
+    async def _prune(self) -> bool:
+        if self._history_days is None or self._clock.monotonic() < self._prune_at:
+            return False
+        horizon = await self._store.now() - self._history_days * DAY_SECONDS * SECOND
+        if await self._store.prune(horizon, PRUNE_BATCH) == PRUNE_BATCH:
+            return True
+        self._prune_at = self._clock.monotonic() + PRUNE_EVERY_SECONDS
+        return False

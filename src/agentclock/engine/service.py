@@ -1,0 +1,253 @@
+"""Starting, running and stopping the engine.
+
+starting -> standby (another process owns the engine) -> running -> stopping -> stopped
+    ^                                                       |
+    +---- the database went away, or others declared us dead
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from agentclock.core.errors import StoreUnavailable
+from agentclock.core.events import EngineTrouble
+from agentclock.engine.alarm import Alarm
+from agentclock.engine.bus import Bus
+from agentclock.engine.completer import Completer
+from agentclock.engine.keeper import Declared, Keeper
+from agentclock.engine.planner import Planner
+from agentclock.engine.worker import Worker
+from agentclock.ports import Clock, Executor, Store, Wakeup, WorkerInfo
+
+STANDBY_LOOK_SECONDS = 1.0
+TROUBLE_PAUSE_SECONDS = (0.5, 10.0)
+
+
+class EngineStatus(StrEnum):
+    STARTING = "starting"
+    STANDBY = "standby"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """`poll_seconds` is the safety net: how long a loop sleeps at most when nothing seems due."""
+
+    concurrency: int = 100
+    lease_seconds: float = 15.0
+    poll_seconds: float = 30.0
+    shutdown_grace_seconds: float = 30.0
+    history_days: int | None = 90
+    app_version: str = "0"
+
+
+class Loop(Protocol):
+    async def step(self) -> bool: ...
+
+    def idle_seconds(self, longest: float) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    worker: Worker
+    completer: Completer
+    planner: Planner
+    keeper: Keeper
+
+
+class Engine:
+    """Planner, worker and keeper on one store. `prepare` runs once it owns the engine, before the first tick."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        clock: Clock,
+        bus: Bus,
+        wakeup: Wakeup,
+        options: EngineOptions,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._bus = bus
+        self._wakeup = wakeup
+        self._options = options
+        self._prepare = prepare
+        self._alarms = {name: Alarm() for name in ("planner", "worker", "keeper")}
+        self._main: asyncio.Task[None] | None = None
+        self._crew: _Crew | None = None
+        self._log = structlog.get_logger("agentclock.engine")
+        self.status = EngineStatus.STOPPED
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        #: The process that runs the engine while this one stands by.
+        self.owner: str | None = None
+        self.trouble: str | None = None
+
+    @property
+    def busy(self) -> int:
+        """How many runs this process executes now."""
+        return self._crew.worker.busy if self._crew else 0
+
+    def start(self) -> None:
+        """Begins in the background; a database that is away is waited for."""
+        self.status = EngineStatus.STARTING
+        self._main = asyncio.create_task(self._run(), name="agentclock-engine")
+
+    def ring(self) -> None:
+        """Look again at once: something changed."""
+        self._alarms["planner"].ring()
+        self._alarms["worker"].ring()
+
+    def cancel(self, run_id: str) -> None:
+        """Tells the worker now, if the run is ours; otherwise the owner learns it with its next heartbeat."""
+        if self._crew is not None:
+            self._crew.worker.cancel([run_id])
+
+    async def stop(self) -> None:
+        """No new claims; runs in flight get the grace, then are settled as lost; the lease is given back."""
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.gather(self._main, return_exceptions=True)
+        self.status = EngineStatus.STOPPED
+
+    async def _run(self) -> None:
+        while True:
+            await self._incarnation()
+
+    async def _incarnation(self) -> None:
+        """One life of a worker, from owning the engine until the end of its lease or of the process."""
+        info = WorkerInfo(id=str(uuid.uuid4()), name=self.name, app_version=self._options.app_version)
+        await self._own_engine(info)
+        crew = self._crew = self._make_crew(info.id)
+        try:
+            await self._tick(crew)
+        except Declared as declared:
+            self._log.error("worker_declared_dead", worker=self.name, detail=str(declared))
+            self.status = EngineStatus.STARTING
+            await crew.worker.stop(0)
+        except asyncio.CancelledError:
+            self.status = EngineStatus.STOPPING
+            await self._drain(crew)
+            raise
+        finally:
+            await crew.completer.close()
+            with suppress(StoreUnavailable):  # the lease then ends by itself
+                await self._store.release_engine(info.id)
+            self._crew = None
+
+    async def _own_engine(self, info: WorkerInfo) -> None:
+        pause, longest = TROUBLE_PAUSE_SECONDS
+        while True:
+            try:
+                owner = await self._store.acquire_engine(info, self._options.lease_seconds)
+                if owner is None:
+                    self.owner = self.trouble = None
+                    if self._prepare is not None:
+                        await self._prepare()
+                    return
+                self._stand_by(owner)
+                await self._clock.sleep(STANDBY_LOOK_SECONDS)
+                pause = TROUBLE_PAUSE_SECONDS[0]
+            except StoreUnavailable as error:
+                self._troubled("start", error, pause)
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, longest)
+
+    def _stand_by(self, owner: str) -> None:
+        if self.owner != owner:
+            self._log.warning("standing_by", owner=owner, detail="another process runs the engine on this database")
+        self.owner, self.trouble, self.status = owner, None, EngineStatus.STANDBY
+
+    def _make_crew(self, worker_id: str) -> _Crew:
+        completer = Completer(self._store, self._clock, self._bus)
+        worker = Worker(
+            worker_id,
+            store=self._store,
+            executor=self._executor,
+            completer=completer,
+            clock=self._clock,
+            bus=self._bus,
+            wakeup=self._wakeup,
+            wake=self._alarms["worker"].ring,
+            concurrency=self._options.concurrency,
+        )
+        keeper = Keeper(
+            self._store,
+            worker,
+            completer,
+            self._clock,
+            self._bus,
+            lease_seconds=self._options.lease_seconds,
+            history_days=self._options.history_days,
+        )
+        planner = Planner(self._store, worker, self._bus, self._wakeup)
+        return _Crew(worker, completer, planner, keeper)
+
+    async def _tick(self, crew: _Crew) -> None:
+        """Runs the three loops until one of them ends this incarnation."""
+        self._log.info("engine_running", worker=self.name, concurrency=self._options.concurrency)
+        self.status = EngineStatus.RUNNING
+        # What dead workers left must be settled before the first plan, or it would count as still running.
+        await self._patiently("keeper", crew.keeper)
+        loops: dict[str, Loop] = {"planner": crew.planner, "worker": crew.worker, "keeper": crew.keeper}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, loop in loops.items():
+                    group.create_task(self._loop(name, loop), name=f"agentclock-{name}")
+        except* Declared as group_error:
+            raise Declared(str(group_error.exceptions[0])) from None
+
+    async def _loop(self, name: str, loop: Loop) -> None:
+        while True:
+            await self._patiently(name, loop)
+            await self._alarms[name].wait(loop.idle_seconds(self._options.poll_seconds))
+
+    async def _patiently(self, name: str, loop: Loop) -> None:
+        """Steps until there is no more work. A database that is away costs pauses, never the loop."""
+        pause, longest = TROUBLE_PAUSE_SECONDS
+        while True:
+            try:
+                while await loop.step():
+                    pass
+            except StoreUnavailable as error:
+                self._troubled(name, error, pause)
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, longest)
+            except Declared:
+                raise
+            except Exception as error:
+                # A fault of ours must be loud, but must not stop every other schedule for good.
+                self._log.exception("loop_failed", loop=name)
+                self._troubled(name, error, longest)
+                await self._clock.sleep(longest)
+            else:
+                self.trouble = None
+                return
+
+    def _troubled(self, name: str, error: Exception, pause: float) -> None:
+        self.trouble = f"{name}: {error}"
+        self._bus.publish(EngineTrouble(loop=name, error=str(error), retry_in_seconds=pause))
+
+    async def _drain(self, crew: _Crew) -> None:
+        """Nothing new is begun; what runs may end within the grace, under a lease that goes on being renewed."""
+        keeping = asyncio.create_task(self._loop("keeper", crew.keeper), name="agentclock-keeper-drain")
+        try:
+            await crew.worker.stop(self._options.shutdown_grace_seconds)
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
