@@ -93,8 +93,8 @@ class OfflineModel(Model):
         usage = _usage(messages, "".join(pieces))
         last = len(pieces) - 1
         for n, piece in enumerate(pieces):
-            tokens = usage if n == last else None
-            yield pause_seconds, ModelResponse(role="assistant", content=piece, response_usage=tokens)
+            text, tokens = (piece.rstrip(), usage) if n == last else (piece, None)
+            yield pause_seconds, ModelResponse(role="assistant", content=text, response_usage=tokens)
             if self.fail_with is not None:
                 raise ModelProviderError(message=self.fail_with, model_name=self.name, model_id=self.id)
 
@@ -108,10 +108,14 @@ class OfflineModel(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Turn:
-    """The part of a conversation that waits for an answer: what was asked, and what the tools said since."""
+    """The part of a conversation that waits for an answer: what was asked, and what the tools said since.
+
+    `delegated`: a team member said it, so that it is an answer already.
+    """
 
     question: str
     results: tuple[str, ...]
+    delegated: bool
     members: tuple[str, ...]
     seed: int
 
@@ -120,9 +124,11 @@ class _Turn:
         asked = max((n for n, message in enumerate(messages) if message.role == "user"), default=0)
         question = messages[asked].get_content_string().strip() if messages else ""
         system = "".join(m.get_content_string() for m in messages if m.role in ("system", "developer"))
+        told = [m for m in messages[asked + 1 :] if m.role == "tool"]
         return cls(
             question=question,
-            results=tuple(m.get_content_string().strip() for m in messages[asked + 1 :] if m.role == "tool"),
+            results=tuple(m.get_content_string().strip() for m in told),
+            delegated=any((m.tool_name or "").startswith("delegate") for m in told),
             members=tuple(_MEMBER.findall(system)),
             seed=zlib.crc32(f"{question}{len(messages)}".encode()),
         )
@@ -158,6 +164,8 @@ class _Turn:
         opener = _OPENERS[self.seed % len(_OPENERS)]
         closer = _CLOSERS[self.seed // len(_OPENERS) % len(_CLOSERS)]
         told = " ".join(_shortened(result, _RESULT_LENGTH) for result in self.results)
+        if self.delegated:
+            return f"The team reports: {told}"
         return f"{opener} {told or self._unaided()} {closer}"
 
     def _unaided(self) -> str:

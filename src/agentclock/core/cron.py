@@ -21,7 +21,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from agentclock.core.cron_explain import explain, warnings
-from agentclock.core.cron_parse import MAX_LENGTH, CronError, Field, read_fields, split_words
+from agentclock.core.cron_parse import MAX_LENGTH, CronError, Field, read_fields, word_position
 from agentclock.core.zones import Segment, Zone
 
 __all__ = ["MAX_LENGTH", "Cron", "CronError", "CronKind"]
@@ -201,7 +201,7 @@ class Cron:
         else:
             fate = f"comes twice on {day} in {zone.name} (clocks go back)"
             once = self.kind is CronKind.FIXED and high - low <= 180
-            then = "it runs at the first only" if once else "it runs both times"
+            then = "it runs the first time only" if once else "it runs both times"
         yield f"{clock} {fate}: {then}"
 
 
@@ -220,8 +220,8 @@ def _parse(text: str) -> Cron:
     kind = CronKind.WILDCARD if minutes.star or hours.star else CronKind.FIXED
     cron = Cron(canonical, kind, fields, times, months.bits, table, every_day and months.bits == 0x1FFE)
     if not _ever_comes(months.bits, table):
-        position = split_words(text)[2][0]
-        raise CronError("day-of-month", f"never fires: no year has a day like {canonical!r}", position)
+        reason = f"never fires: no year has a day like {canonical!r}"
+        raise CronError("day-of-month", reason, word_position(text, 2))
     return cron
 
 
@@ -274,8 +274,12 @@ def _special_day(sign: str, day: int, first: int, length: int) -> int:
 
 def _ever_comes(months: int, table: tuple[tuple[int, ...], ...]) -> bool:
     """Whether some date matches: each month starts on each weekday sooner or later, 29 February too."""
-    lengths = (2 if month == 2 and extra else _MONTH_LENGTHS[month - 1] - 28
-               for month in range(1, 13) if months >> month & 1 for extra in (0, 1))
+    lengths = (
+        2 if month == 2 and extra else _MONTH_LENGTHS[month - 1] - 28
+        for month in range(1, 13)
+        if months >> month & 1
+        for extra in (0, 1)
+    )
     return any(row[length] for length in set(lengths) for row in table)
 
 

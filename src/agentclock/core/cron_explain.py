@@ -1,6 +1,7 @@
 """Cron expressions in plain English: what they mean, and what may surprise their author."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 from agentclock.core.cron_parse import SPECS, WEEKDAY, Field, Spec
 
@@ -21,20 +22,27 @@ def explain(fields: Sequence[Field]) -> str:
 
 
 def _times(minutes: list[int], hours: list[int]) -> str:
-    all_hours, one_block = len(hours) == 24, hours[-1] - hours[0] == len(hours) - 1
     step = _step(minutes)
-    if len(minutes) * len(hours) <= _MOST_TIMES and not (one_block and len(minutes) > 2 and step):
+    if len(minutes) * len(hours) <= _MOST_TIMES and not step:
         return "At " + _join([f"{hour:02}:{minute:02}" for hour in hours for minute in minutes])
     if len(minutes) == 1:
         return _hourly(minutes[0], hours)
-    full = step is not None and minutes[0] < step and minutes[-1] + step > 59
-    if full and all_hours and minutes[0] == 0:
-        suffix = "" if 60 % (step or 1) == 0 else ", counted from each full hour"
-        return _every(step, "minute") + suffix
-    if full and one_block and not all_hours:
-        first, last = f"{hours[0]:02}:{minutes[0]:02}", f"{hours[-1]:02}:{minutes[-1]:02}"
-        return f"{_every(step, 'minute')} from {first} to {last}"
-    return f"{_past(minutes, step)} {_of_hours(hours)}"
+    if step and len(hours) == 1:
+        return f"{_every(step, 'minute')} from {hours[0]:02}:{minutes[0]:02} to {hours[0]:02}:{minutes[-1]:02}"
+    if step and minutes[0] < step and minutes[-1] + step > 59:
+        return _all_day_long(step, minutes, hours)
+    return f"{_past(minutes, step)} past {_hours(hours)}"
+
+
+def _all_day_long(step: int, minutes: list[int], hours: list[int]) -> str:
+    """Minutes that fill the hour at a constant distance."""
+    if len(hours) == 24 and minutes[0] == 0:
+        return _every(step, "minute") + ("" if 60 % step == 0 else ", counted from each full hour")
+    if 1 < len(hours) == hours[-1] - hours[0] + 1 < 24:
+        return f"{_every(step, 'minute')} from {hours[0]:02}:{minutes[0]:02} to {hours[-1]:02}:{minutes[-1]:02}"
+    if minutes[0] == 0:
+        return f"{_every(step, 'minute')} in {_hours(hours)}"
+    return f"{_past(minutes, step)} past {_hours(hours)}"
 
 
 def _hourly(minute: int, hours: list[int]) -> str:
@@ -51,27 +59,26 @@ def _hourly(minute: int, hours: list[int]) -> str:
 
 
 def _past(minutes: list[int], step: int | None) -> str:
-    if len(minutes) == 60:
-        return "Every minute"
     if step and len(minutes) > 3:
-        return f"{_every(step, 'minute')} from {minutes[0]} to {minutes[-1]} past"
-    return f"At {_join(_runs(minutes, str))} {_minutes(minutes[-1])} past"
+        return f"{_every(step, 'minute')} from {minutes[0]} to {minutes[-1]}"
+    return f"At {_join(_runs(minutes, str))} {_minutes(minutes[-1])}"
 
 
-def _of_hours(hours: list[int]) -> str:
-    """What follows the minutes: "every hour", "the hours 9 to 17"."""
+def _hours(hours: list[int]) -> str:
+    """What the minutes belong to: "every hour", "the hours 09 to 17"."""
     if len(hours) == 24:
         return "every hour"
     step = _step(hours)
     if step and step > 1 and len(hours) > 3:
-        return f"{_every(step, 'hour').lower()} from {hours[0]:02}:00 to {hours[-1]:02}:00"
-    return _join(_runs(hours, lambda hour: f"{hour:02}:00"))
+        return f"every {_ordinal(step)} hour from {hours[0]:02} to {hours[-1]:02}"
+    return f"the hour{'s' if len(hours) > 1 else ''} {_join(_runs(hours, lambda hour: f'{hour:02}'))}"
 
 
 def _dates(days: Field, months: Field, weekdays: Field) -> str:
     month = _month_names(months)
     by_day, by_weekday = _month_days(days, month or "the month"), _week_days(weekdays, month or "the month")
-    of_month = f" in {month}" if month else ""
+    one_run = " to " in month and " and " not in month
+    of_month = f" {'from' if one_run else 'in'} {month}" if month else ""
     if by_day and by_weekday:
         if days.star or weekdays.star:
             return f"{by_day}, but only if that is {_only(by_weekday)}"
@@ -121,8 +128,12 @@ def _week_days(weekdays: Field, month: str) -> str:
 
 
 def _only(weekdays: str) -> str:
-    """The weekday phrase as a condition: "a Monday", "the last Friday of the month"."""
-    return weekdays.removeprefix("on ").replace("every ", "a ")
+    """The weekday phrase as a condition: "a Monday or Friday", "the last Friday of the month"."""
+    if weekdays.startswith("on the "):
+        return weekdays.removeprefix("on ")
+    if weekdays.startswith("every "):
+        return weekdays.replace("every ", "a ").replace(" and ", " or ")
+    return f"a day from {weekdays}"
 
 
 def _month_names(months: Field) -> str:
@@ -136,7 +147,7 @@ def _values(field: Field) -> list[int]:
 
 def _step(values: list[int]) -> int | None:
     """The constant distance of three values or more."""
-    distances = {after - before for before, after in zip(values, values[1:], strict=False)}
+    distances = {after - before for before, after in pairwise(values)}
     return distances.pop() if len(values) > 2 and len(distances) == 1 else None
 
 
@@ -148,7 +159,7 @@ def _runs(values: list[int], show: Callable[[int], str]) -> list[str]:
             runs[-1].append(value)
         else:
             runs.append([value])
-    shown = []
+    shown: list[str] = []
     for run in runs:
         shown += [f"{show(run[0])} to {show(run[-1])}"] if len(run) > 2 else map(show, run)
     return shown

@@ -79,9 +79,9 @@ class Special(NamedTuple):
     nth: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A field that was read: bit v of `bits` is set when value v matches (Sunday is bit 0).
+    """A field that was read, once for all expressions that share its text: bit v of `bits` is set when value v matches (Sunday is bit 0).
 
     `text` has lower-case names, upper-case ``L`` and ``W`` and no leading zeros.
     `star` says that the text starts with ``*`` (or ``?``), which has a meaning of its own in cron.
@@ -105,55 +105,56 @@ class _Wrong(Exception):
 
 def read_fields(text: str) -> tuple[Field, ...]:
     """The five fields of an expression or macro. Raises CronError."""
-    words = split_words(text)
-    if words and words[0][1].startswith("@"):
-        return tuple(map(_read_field, SPECS, _macro(words).split()))
-    _check_count(text, words)
-    fields = []
-    for spec, (position, word) in zip(SPECS, words, strict=True):
+    _check_characters(text)
+    words = text.split()
+    if words and words[0].startswith("@"):
+        words = _macro(text, words).split()
+    elif len(words) != 5:
+        raise _wrong_count(text, words)
+    fields: list[Field] = []
+    for spec, word in zip(SPECS, words, strict=True):
         try:
             fields.append(_read_field(spec, word))
         except _Wrong as wrong:
-            raise CronError(spec.name, wrong.reason, position + wrong.position) from None
+            position = word_position(text, len(fields)) + wrong.position
+            raise CronError(spec.name, wrong.reason, position) from None
     return tuple(fields)
 
 
-def split_words(text: str) -> list[tuple[int, str]]:
-    """The blank-separated words with their positions. Raises CronError for unusable text."""
+def word_position(text: str, index: int) -> int:
+    """Where the blank-separated word of that index starts; the text's end if there is none."""
+    starts = [match.start() for match in re.finditer(r"[^ \t]+", text)]
+    return starts[index] if index < len(starts) else len(text)
+
+
+def _check_characters(text: str) -> None:
     if len(text) > MAX_LENGTH:
         raise CronError("expression", f"longer than {MAX_LENGTH} characters", MAX_LENGTH)
-    for position, char in enumerate(text):
-        if not (" " <= char <= "~" or char == "\t"):
-            shown = f"U+{ord(char):04X}" if not char.isprintable() or char.isspace() else repr(char)
-            raise CronError("expression", f"{shown} is not allowed: use plain ASCII and blanks", position)
-    words, position = [], 0
-    for word in text.split():
-        position = text.index(word, position)
-        words.append((position, word))
-        position += len(word)
-    return words
+    if text.isascii() and text.replace("\t", " ").isprintable():
+        return
+    position, char = next((i, c) for i, c in enumerate(text) if not (" " <= c <= "~" or c == "\t"))
+    shown = repr(char) if char.isprintable() and not char.isspace() else f"U+{ord(char):04X}"
+    raise CronError("expression", f"{shown} is not allowed: use plain ASCII and blanks", position)
 
 
-def _macro(words: list[tuple[int, str]]) -> str:
-    position, name = words[0]
+def _macro(text: str, words: list[str]) -> str:
+    name, position = words[0].lower(), word_position(text, 0)
     if len(words) > 1:
-        raise CronError("expression", f"nothing may follow {name}", words[1][0])
-    if name.lower() == "@reboot":
+        raise CronError("expression", f"nothing may follow {name}", word_position(text, 1))
+    if name == "@reboot":
         raise CronError("expression", "@reboot names no time: there is no boot to wait for", position)
-    if name.lower() not in MACROS:
+    if name not in MACROS:
         raise CronError("expression", f"unknown {name}; known are {', '.join(MACROS)}", position)
-    return MACROS[name.lower()]
+    return MACROS[name]
 
 
-def _check_count(text: str, words: list[tuple[int, str]]) -> None:
+def _wrong_count(text: str, words: list[str]) -> CronError:
     if not words:
-        raise CronError("expression", "only blanks; an empty expression means on demand", 0)
-    if len(words) < 5:
-        missing = SPECS[len(words)].name
-        raise CronError("expression", f"{len(words)} of 5 fields: {missing} is missing", len(text))
+        return CronError("expression", "only blanks; an empty expression means on demand", 0)
     if len(words) > 5:
         reason = f"{len(words)} fields instead of 5: one-minute resolution, no seconds or years"
-        raise CronError("expression", reason, words[5][0])
+        return CronError("expression", reason, word_position(text, 5))
+    return CronError("expression", f"{len(words)} of 5 fields: {SPECS[len(words)].name} is missing", len(text))
 
 
 @lru_cache(maxsize=4096)
@@ -245,18 +246,16 @@ def _value(spec: Spec, text: str, at: int) -> int:
 
 
 def _why_no_value(spec: Spec, text: str) -> str:
+    upper = text.upper()
     if not text:
         return "a value is missing"
-    if text.upper() == "H" or text.upper().startswith("H("):
-        return "H (a hashed value) is not supported: write the value, or use jitter to spread the load"
-    if text.upper() == "R" or text.upper().startswith("R("):
-        return "R (a random value) is not supported: write the value, or use jitter to spread the load"
-    if text.upper() in {"L", "W", "LW"}:
-        if spec is WEEKDAY:
-            return f"{text} must follow a weekday here, as in friL"
-        return f"{text} stands alone" if spec is DAY else f"{text} may stand in the day fields only"
+    for sign, meaning in (("H", "hashed"), ("R", "random")):
+        if upper == sign or upper.startswith(sign + "("):
+            return f"{sign} (a {meaning} value) is not supported: write the value, or use jitter to spread the load"
+    if upper in {"L", "W", "LW"} and spec.is_days:
+        return f"{text} " + ("must follow a weekday here, as in friL" if spec is WEEKDAY else "stands alone")
     if "*" in text or "?" in text:
-        return f"{text!r}: {'?' if '?' in text else '*'} must stand alone, or * before a step"
+        return f"{text!r}: * and ? stand alone; only * may have a step"
     if text.isalpha() and spec.names:
         return f"unknown name {text!r}; known are {', '.join(spec.names)}"
     return f"{text!r} is not a number" + (" or a name" if spec.names else "")

@@ -112,9 +112,7 @@ class Zone:
         hour, second = divmod(second, 3600)
         return LocalTime(shown.year, shown.month, shown.day, hour, *divmod(second, 60))
 
-    def to_epoch(
-        self, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0
-    ) -> int:
+    def to_epoch(self, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
         """The instant at which clocks show this time.
 
         A time that occurs twice means its first occurrence; one that a clock change skips means the

@@ -1,0 +1,190 @@
+"""Settings: one frozen object from the command line, AGENTCLOCK_* variables and a TOML file, in that order.
+
+[agentclock]                       # agentclock.toml
+database = "postgresql://agentclock@db/agentclock"
+concurrency = 200
+
+[agentclock.targets.default]
+base_url = "http://127.0.0.1:8000"
+
+[agentclock.targets.hooks]
+base_url = "https://hooks.example.com"
+kind = "http"
+headers = { X-Team = "clock" }
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agentclock.core.errors import ConfigError
+
+ENV_PREFIX = "AGENTCLOCK_"
+
+
+class TargetKind(StrEnum):
+    """What stands behind a base URL. On `agentos` the run endpoints of agents, teams and workflows are called the
+    way AgentOS wants it; every other endpoint, and everything on `http`, is a plain request."""
+
+    AGENTOS = "agentos"
+    HTTP = "http"
+
+
+class TargetSettings(BaseModel):
+    """A named base URL. `headers` are sent with every request and never stored or shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str
+    kind: TargetKind = TargetKind.AGENTOS
+    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
+
+    @field_validator("base_url")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an absolute URL such as http://127.0.0.1:8000")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must be scheme, host, port and path only; put credentials into headers")
+        return value.rstrip("/")
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    database: str = Field(
+        default="agentclock.db",
+        description="A path for SQLite (`:memory:` too), or a postgresql:// URL.",
+        repr=False,
+    )
+    host: str = Field(default="127.0.0.1", description="Address that `serve` listens on.")
+    port: int = Field(default=7777, ge=0, le=65_535, description="Port that `serve` listens on.")
+    targets: Annotated[dict[str, TargetSettings], NoDecode] = Field(
+        default_factory=lambda: {"default": TargetSettings(base_url="http://127.0.0.1:8000")},
+        description="Named base URLs: name=url,name=url or JSON.",
+    )
+    concurrency: int = Field(default=100, ge=1, le=10_000, description="Runs that one process executes at a time.")
+    poll_seconds: float = Field(
+        default=30, ge=0.1, le=300, description="Safety net: longest sleep of a loop when nothing seems due."
+    )
+    lease_seconds: float = Field(
+        default=15, ge=1, le=600, description="A worker silent for this long is dead; its runs are lost."
+    )
+    shutdown_grace_seconds: float = Field(
+        default=30, ge=0, le=3600, description="Runs in flight may end within this time at a stop."
+    )
+    trigger_wait_seconds: float = Field(
+        default=25, ge=0, le=300, description="How long a trigger request waits for the run to end, unless it says so."
+    )
+    connection_limit: int = Field(default=2_000, ge=1, le=100_000, description="Open connections to all targets.")
+    response_cap_bytes: int = Field(
+        default=262_144, ge=1_024, le=16_777_216, description="How much of a response is kept as the run's output."
+    )
+    history_days: int | None = Field(
+        default=90, ge=1, le=36_500, description="Finished runs older than this are deleted; none keeps them."
+    )
+    auto_migrate: bool = Field(default=True, description="Bring the schema up to date at start.")
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
+        default="FULL", description="NORMAL is quicker and may lose the last moments at a power cut."
+    )
+    pool_size: int = Field(default=8, ge=2, le=100, description="PostgreSQL connections of one process.")
+    pooler: bool = Field(default=False, description="The database URL leads to a transaction pooler (PgBouncer).")
+    listen_url: str | None = Field(
+        default=None, description="PostgreSQL URL past the pooler, for LISTEN/NOTIFY.", repr=False
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = LogFormat.TEXT
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _read_targets(cls, value: object) -> object:
+        return parse_targets(value) if isinstance(value, str) else value
+
+    @field_validator("history_days", mode="before")
+    @classmethod
+    def _read_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.lower() in ("", "none") else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings
+
+    @classmethod
+    def load(cls, config_file: Path | None = None, **overrides: Any) -> Self:
+        """`overrides` (None: not given) beat the environment, which beats the file.
+
+        Raises ConfigError with every problem at once.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**(_unset_in_environment(_read_file(config_file)) | given))
+        except ValidationError as error:
+            raise ConfigError([_sentence(problem) for problem in error.errors()]) from None
+
+
+def parse_targets(text: str) -> dict[str, object]:
+    """`name=url,name=url`, a bare URL (the default target), or a JSON object of either URLs or settings."""
+    text = text.strip()
+    if text.startswith("{"):
+        named = json.loads(text)
+        return {name: {"base_url": value} if isinstance(value, str) else value for name, value in named.items()}
+    targets: dict[str, object] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, url = item.partition("=")
+        if not equals or "://" in name:
+            name, url = "default", item
+        targets[name.strip()] = {"base_url": url.strip()}
+    return targets
+
+
+def _read_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"config file {path}: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"config file {path}: {error}"]) from None
+    section = content.get("agentclock", content)
+    return section if isinstance(section, dict) else {}
+
+
+def _unset_in_environment(values: dict[str, Any]) -> dict[str, Any]:
+    """What the file says and the environment does not overrule."""
+
+    present = {name.upper() for name in os.environ}
+    return {name: value for name, value in values.items() if f"{ENV_PREFIX}{name.upper()}" not in present}
+
+
+def _sentence(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "settings"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"no such setting; known are {', '.join(sorted(Settings.model_fields))}"
+    return f"{where} ({ENV_PREFIX}{where.split('.')[0].upper()}): {message}"

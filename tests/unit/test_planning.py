@@ -1,0 +1,250 @@
+"""What becomes of due fires: every rule of planning, with the expected rows written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agentclock.core.ids import fire_run_id
+from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RunStatus, Schedule, Target
+from agentclock.core.planning import CATCH_UP_CAP, CHUNK, Plan, Situation, Tail, plan, plan_trigger
+from agentclock.core.timetable import next_fire
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+T0 = 1_767_225_600_000  # 2026-01-01T00:00:00Z, a whole minute
+
+
+def schedule(**changes: Any) -> Schedule:
+    base = Schedule(
+        id="s1", name="s", target=Target(endpoint="/x"), cron_expr="* * * * *", created_at=T0, next_fire_at=T0
+    )
+    return replace(base, **changes)
+
+
+def fires(made: Plan) -> list[tuple[int, Cause]]:
+    return [(fire.fire_at, fire.cause) for fire in made.fires]
+
+
+def absences(made: Plan) -> list[tuple[RunStatus, Reason, int, int, int]]:
+    return [(a.status, a.reason, a.fire_at, a.last_fire_at, a.count) for a in made.absences]
+
+
+def due_count(made: Plan) -> int:
+    return len(made.fires) + sum(absence.count for absence in made.absences)
+
+
+def test_one_fire_on_time() -> None:
+    made = plan(schedule(), Situation(), T0 + 3)
+    assert fires(made) == [(T0, Cause.SCHEDULE)]
+    assert made.fires[0].run_id == fire_run_id("s1", T0)
+    assert made.fires[0].available_at == T0
+    assert (made.next_fire_at, made.last_fire_at, made.run_count) == (T0 + MINUTE, T0, 1)
+    assert made.absences == ()
+
+
+def test_next_fire_follows_the_previous_fire_time_not_the_clock() -> None:
+    made = plan(schedule(interval_seconds=7, cron_expr=None, anchor_at=T0), Situation(), T0 + 6_999)
+    assert made.next_fire_at == T0 + 7_000
+
+
+def test_not_due_changes_nothing() -> None:
+    made = plan(schedule(next_fire_at=T0 + MINUTE, last_fire_at=T0), Situation(), T0 + 1)
+    assert due_count(made) == 0
+    assert (made.next_fire_at, made.last_fire_at) == (T0 + MINUTE, T0)
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "causes", "missed"),
+    [
+        (CatchUp.LATEST, [(T0 + 9 * MINUTE, Cause.SCHEDULE)], 9),
+        (CatchUp.NONE, [(T0 + 9 * MINUTE, Cause.SCHEDULE)], 9),
+        (CatchUp.ALL, [(T0 + n * MINUTE, Cause.CATCH_UP) for n in range(9)] + [(T0 + 9 * MINUTE, Cause.SCHEDULE)], 0),
+    ],
+)
+def test_ten_minutes_down_with_the_last_fire_on_time(
+    catch_up: CatchUp, causes: list[tuple[int, Cause]], missed: int
+) -> None:
+    made = plan(
+        schedule(catch_up=catch_up, misfire_grace_seconds=30, overlap=Overlap.ALLOW),
+        Situation(),
+        T0 + 9 * MINUTE + 1_000,
+    )
+    assert fires(made) == causes
+    assert sum(absence.count for absence in made.absences) == missed
+    assert all(absence.status is RunStatus.MISSED for absence in made.absences)
+    assert due_count(made) == 10
+
+
+def test_latest_runs_the_newest_missed_fire_when_none_is_on_time() -> None:
+    made = plan(schedule(cron_expr="0 * * * *"), Situation(), T0 + 3 * HOUR + 10 * MINUTE)
+    assert fires(made) == [(T0 + 3 * HOUR, Cause.CATCH_UP)]
+    assert absences(made) == [(RunStatus.MISSED, Reason.SUPERSEDED, T0, T0 + 2 * HOUR, 3)]
+
+
+def test_none_runs_nothing_that_is_late() -> None:
+    made = plan(schedule(cron_expr="0 * * * *", catch_up=CatchUp.NONE), Situation(), T0 + HOUR + 10 * MINUTE)
+    assert fires(made) == []
+    assert absences(made) == [(RunStatus.MISSED, Reason.CATCH_UP_NONE, T0, T0 + HOUR, 2)]
+    assert made.next_fire_at == T0 + 2 * HOUR
+
+
+def test_older_than_the_window_is_missed_whatever_the_policy() -> None:
+    made = plan(
+        schedule(cron_expr="0 * * * *", catch_up=CatchUp.ALL, catch_up_window_seconds=2 * 3600, overlap=Overlap.ALLOW),
+        Situation(),
+        T0 + 5 * HOUR + 10 * MINUTE,
+    )
+    assert fires(made) == [(T0 + 4 * HOUR, Cause.CATCH_UP), (T0 + 5 * HOUR, Cause.CATCH_UP)]
+    assert absences(made) == [(RunStatus.MISSED, Reason.OUTSIDE_WINDOW, T0, T0 + 3 * HOUR, 4)]
+
+
+def test_a_daily_schedule_down_for_longer_than_the_window_owes_nothing() -> None:
+    made = plan(schedule(cron_expr="0 0 * * *", catch_up_window_seconds=3600), Situation(), T0 + 2 * HOUR)
+    assert fires(made) == []
+    assert absences(made) == [(RunStatus.MISSED, Reason.OUTSIDE_WINDOW, T0, T0, 1)]
+
+
+def test_all_is_capped_and_keeps_the_newest() -> None:
+    made = plan(schedule(catch_up=CatchUp.ALL, overlap=Overlap.ALLOW), Situation(), T0 + 500 * MINUTE)
+    assert len(made.fires) == CATCH_UP_CAP
+    assert made.fires[-1].fire_at == T0 + 500 * MINUTE
+    assert absences(made) == [(RunStatus.MISSED, Reason.CATCH_UP_CAP, T0, T0 + 400 * MINUTE, 401)]
+
+
+def test_all_runs_one_after_another_unless_overlap_is_allowed() -> None:
+    made = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=0), Situation(), T0 + 3 * MINUTE + 1)
+    assert [fire.available_at for fire in made.fires] == [T0, None, None, None]
+
+
+def test_a_month_down_is_a_few_rows() -> None:
+    row = schedule(last_fire_at=T0 - MINUTE)
+    now = T0 + 30 * DAY + 5 * MINUTE + 30_000
+    situation, total, rows, plans = Situation(), 0, 0, 0
+    while row.next_fire_at is not None and row.next_fire_at <= now:
+        made = plan(row, situation, now)
+        plans += 1
+        total += due_count(made)
+        rows += len(made.fires) + sum(absence.extends is None for absence in made.absences)
+        if made.absences and not made.fires:
+            last = made.absences[-1]
+            run_id = last.extends or last.run_id
+            tail = Tail(run_id=run_id, status=last.status, reason=last.reason, last_fire_at=last.last_fire_at)
+            situation = Situation(tail=tail)
+        row = replace(row, next_fire_at=made.next_fire_at, last_fire_at=made.last_fire_at)
+    assert total == 30 * 24 * 60 + 6
+    assert rows <= 4
+    assert plans == total // CHUNK + 1
+
+
+def test_skip_while_a_run_is_active() -> None:
+    made = plan(schedule(), Situation(active=1), T0)
+    assert fires(made) == []
+    assert absences(made) == [(RunStatus.SKIPPED, Reason.OVERLAP, T0, T0, 1)]
+    assert made.run_count == 0
+
+
+def test_skip_extends_the_row_before() -> None:
+    tail = Tail(run_id="older", status=RunStatus.SKIPPED, reason=Reason.OVERLAP, last_fire_at=T0 - MINUTE)
+    assert plan(schedule(), Situation(active=1, tail=tail), T0).absences[0].extends == "older"
+    other = replace(tail, reason=Reason.QUEUE_FULL)
+    assert plan(schedule(), Situation(active=1, tail=other), T0).absences[0].extends is None
+
+
+def test_a_run_between_ends_the_row() -> None:
+    """Missed, run, missed again: two records, because the fires of one record are consecutive."""
+    tail = Tail(run_id="older", status=RunStatus.SKIPPED, reason=Reason.OVERLAP, last_fire_at=T0 - MINUTE)
+    made = plan(schedule(misfire_grace_seconds=600), Situation(tail=tail), T0 + MINUTE)
+    assert fires(made) == [(T0, Cause.SCHEDULE)]
+    assert [absence.extends for absence in made.absences] == [None]
+
+
+def test_queue_lets_one_wait() -> None:
+    waiting = plan(schedule(overlap=Overlap.QUEUE), Situation(active=1), T0)
+    assert [fire.available_at for fire in waiting.fires] == [None]
+    full = plan(schedule(overlap=Overlap.QUEUE), Situation(active=2, waiting=1), T0)
+    assert absences(full) == [(RunStatus.SKIPPED, Reason.QUEUE_FULL, T0, T0, 1)]
+
+
+def test_allow_starts_whatever_is_active() -> None:
+    made = plan(schedule(overlap=Overlap.ALLOW), Situation(active=7), T0)
+    assert [fire.available_at for fire in made.fires] == [T0]
+
+
+def test_cancel_asks_for_the_old_run_to_go_and_waits_for_it() -> None:
+    made = plan(schedule(overlap=Overlap.CANCEL), Situation(active=1), T0)
+    assert made.cancel_active
+    assert [fire.available_at for fire in made.fires] == [None]
+    alone = plan(schedule(overlap=Overlap.CANCEL), Situation(), T0)
+    assert not alone.cancel_active
+    assert [fire.available_at for fire in alone.fires] == [T0]
+
+
+def test_max_runs_ends_the_schedule() -> None:
+    made = plan(schedule(max_runs=2, run_count=1), Situation(), T0)
+    assert (made.run_count, made.next_fire_at) == (2, None)
+    backlog = plan(
+        schedule(max_runs=2, catch_up=CatchUp.ALL, overlap=Overlap.ALLOW), Situation(), T0 + 9 * MINUTE + 30_000
+    )
+    assert len(backlog.fires) == 2
+    assert backlog.next_fire_at is None
+    assert backlog.last_fire_at == T0 + MINUTE
+
+
+def test_skipped_fires_do_not_count_against_max_runs() -> None:
+    made = plan(schedule(max_runs=1), Situation(active=1), T0)
+    assert (made.run_count, made.next_fire_at) == (0, T0 + MINUTE)
+
+
+def test_end_at_is_the_last_possible_fire() -> None:
+    made = plan(schedule(end_at=T0 + MINUTE), Situation(), T0)
+    assert made.next_fire_at == T0 + MINUTE
+    last = plan(schedule(next_fire_at=T0 + MINUTE, end_at=T0 + MINUTE), Situation(), T0 + 30 * MINUTE)
+    assert (due_count(last), last.next_fire_at) == (1, None)
+
+
+def test_one_off_fires_once() -> None:
+    made = plan(schedule(cron_expr=None, run_at=T0), Situation(), T0 + 20)
+    assert fires(made) == [(T0, Cause.SCHEDULE)]
+    assert made.next_fire_at is None
+
+
+def test_jitter_moves_the_start_and_never_the_fire_time() -> None:
+    made = plan(schedule(jitter_seconds=600), Situation(), T0)
+    [fire] = made.fires
+    assert fire.fire_at == T0
+    assert fire.available_at is not None
+    assert T0 <= fire.available_at < T0 + 600_000
+    assert plan(schedule(jitter_seconds=600), Situation(), T0) == made
+    spread = {plan(schedule(id=f"s{n}", jitter_seconds=600), Situation(), T0).fires[0].available_at for n in range(50)}
+    assert len(spread) > 40
+
+
+def test_a_clock_set_back_repeats_nothing() -> None:
+    """Editing computes the next fire from now; what was accounted for before the clock went back stays so."""
+    assert next_fire(schedule(last_fire_at=T0 + HOUR), T0) == T0 + HOUR + MINUTE
+
+
+def test_trigger_is_a_manual_run_now() -> None:
+    row = schedule(next_fire_at=T0 + MINUTE, jitter_seconds=600, run_count=3, max_runs=3)
+    made = plan_trigger(row, Situation(), T0 + 5, "id-1")
+    assert fires(made) == [(T0 + 5, Cause.MANUAL)]
+    assert (made.fires[0].run_id, made.fires[0].available_at) == ("id-1", T0 + 5)
+    assert (made.next_fire_at, made.last_fire_at, made.run_count) == (T0 + MINUTE, None, 3)
+
+
+def test_trigger_honours_the_overlap_policy() -> None:
+    made = plan_trigger(schedule(), Situation(active=1), T0, "id-1")
+    assert made.fires == ()
+    assert made.absences[0].run_id == "id-1"
+    assert made.absences[0].cause is Cause.MANUAL
+    tail = Tail(run_id="older", status=RunStatus.SKIPPED, reason=Reason.OVERLAP, last_fire_at=T0 - MINUTE)
+    assert plan_trigger(schedule(), Situation(active=1, tail=tail), T0, "id-1").absences[0].extends is None
+
+
+def test_an_unreadable_expression_raises() -> None:
+    with pytest.raises(ValueError, match="minute"):
+        plan(schedule(cron_expr="61 * * * *"), Situation(), T0)
