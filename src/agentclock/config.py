@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -40,7 +39,7 @@ class TargetKind(StrEnum):
     HTTP = "http"
 
 
-class TargetSettings(BaseModel):
+class TargetEntry(BaseModel):
     """A named base URL. `headers` are sent with every request and never stored or shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,16 +47,6 @@ class TargetSettings(BaseModel):
     base_url: str
     kind: TargetKind = TargetKind.AGENTOS
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
-
-    @field_validator("base_url")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an absolute URL such as http://127.0.0.1:8000")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must be scheme, host, port and path only; put credentials into headers")
-        return value.rstrip("/")
 
 
 class LogFormat(StrEnum):
@@ -77,8 +66,8 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(default=7777, ge=0, le=65_535, description="Port that `serve` listens on.")
-    targets: Annotated[dict[str, TargetSettings], NoDecode] = Field(
-        default_factory=lambda: {"default": TargetSettings(base_url="http://127.0.0.1:8000")},
+    targets: Annotated[dict[str, TargetEntry], NoDecode] = Field(
+        default_factory=lambda: {"default": TargetEntry(base_url="http://127.0.0.1:8000")},
         description="Named base URLs: name=url,name=url or JSON.",
     )
     concurrency: int = Field(default=100, ge=1, le=10_000, description="Runs that one process executes at a time.")

@@ -150,6 +150,8 @@ def test_skip_while_a_run_is_active() -> None:
 def test_skip_extends_the_row_before() -> None:
     tail = Tail(run_id="older", status=RunStatus.SKIPPED, reason=Reason.OVERLAP, last_fire_at=T0 - MINUTE)
     assert plan(schedule(), Situation(active=1, tail=tail), T0).absences[0].extends == "older"
+    edited = schedule(timetable_since=T0 - 1)
+    assert plan(edited, Situation(active=1, tail=tail), T0).absences[0].extends is None
     other = replace(tail, reason=Reason.QUEUE_FULL)
     assert plan(schedule(), Situation(active=1, tail=other), T0).absences[0].extends is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,16 +12,20 @@ from zoneinfo import ZoneInfo
 
 from agno.agent import Agent
 from agno.db.sqlite import SqliteDb
+from agno.job_queue import QueueConfig
 from agno.models.base import Model
 from agno.models.openai import OpenAIChat
 from agno.os import AgentOS
 from agno.team import Team
 from agno.workflow import Step, Workflow
 from fastapi import FastAPI
+from sqlalchemy import event
 
 from agentclock.agno.offline import OfflineModel
 
 _DEFAULT_MODEL: Final = "gpt-5-mini"
+#: agno lets 32 background runs work at a time unless told otherwise; the others wait as PENDING.
+_CONCURRENT_RUNS: Final = 256
 
 
 def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
@@ -33,15 +38,27 @@ def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
     agent_os = AgentOS(
         id="agentclock-demo",
         name="agentclock demo",
-        db=SqliteDb(db_file=db_file),
+        db=_database(db_file),
         agents=[_greeter()],
         teams=[_newsroom()],
         workflows=[_morning_report()],
         base_app=base_app,
         on_route_conflict="preserve_base_app",
+        queue=QueueConfig(max_concurrency=_CONCURRENT_RUNS),
         telemetry=False,
     )
     return agent_os.get_app()
+
+
+def _database(db_file: str) -> SqliteDb:
+    """agno's SQLite without a wait for the disk at each commit, as its calls hold up the event loop."""
+    database = SqliteDb(db_file=db_file)
+
+    @event.listens_for(database.db_engine, "connect")
+    def _relax(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return database
 
 
 def _model() -> Model:

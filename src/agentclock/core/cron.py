@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from agentclock.core.cron_explain import explain, warnings
 from agentclock.core.cron_parse import MAX_LENGTH, CronError, Field, read_fields, word_position
@@ -29,11 +30,11 @@ __all__ = ["MAX_LENGTH", "Cron", "CronError", "CronKind"]
 _DAY = 1440
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _EPOCH_WEEKDAY = 4  # 1970-01-01 was a Thursday; Sunday is 0
-_MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_MORE_THAN_28 = (0, 3, 0, 3, 2, 3, 2, 3, 3, 2, 3, 2, 3)  # by month, 1 to 12
 
 # Twice the longest gap between two matching dates (29 February on a given weekday, 40 years across 2100):
 # the first of them may fall into a day that the zone skipped.
-_HORIZON_MONTHS = 82 * 12
+_HORIZON_YEARS = 82
 
 # Instants from the year 100 to 9000: the calendar of the standard library ends at 9999.
 _EARLIEST, _LATEST = -59_000_000_000, 221_000_000_000
@@ -47,6 +48,23 @@ class CronKind(StrEnum):
     ON_DEMAND = "on_demand"
 
 
+class DayTable(NamedTuple):
+    """The matching days of every kind of month.
+
+    `rows` goes by weekday of the 1st (Sunday is 0), then by length minus 28; bit d means day d matches.
+    `lengths` has bit n set if some month of 28 + n days has a matching day. In the Gregorian calendar each
+    month, of each length it can have, starts on every weekday sooner or later, so that a date that is in
+    none of the rows of its length never comes, and any other comes within 40 years.
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    lengths: int
+    every_day: bool
+
+
+_NO_DAYS = DayTable((), 0, every_day=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A cron expression, read and checked. Equal if the canonical texts are."""
@@ -58,8 +76,7 @@ class Cron:
     _times: int = field(repr=False, compare=False)
     # Bit m: month m matches.
     _months: int = field(repr=False, compare=False)
-    # By weekday of the 1st (Sunday is 0) and length of the month minus 28; bit d: day d matches.
-    _days: tuple[tuple[int, ...], ...] = field(repr=False, compare=False)
+    _days: DayTable = field(repr=False, compare=False)
     _every_day: bool = field(repr=False, compare=False)
 
     @staticmethod
@@ -153,33 +170,45 @@ class Cron:
         """The first matching day (since 1970) that is not before `day`."""
         shown = date.fromordinal(day + _EPOCH_ORDINAL)
         year, month, skip = shown.year, shown.month, shown.day
-        first = day - skip + 1
-        for _ in range(_HORIZON_MONTHS):
-            length = _month_length(year, month)
-            if self._months >> month & 1:
-                days = self._days[(first + _EPOCH_WEEKDAY) % 7][length - 28] >> skip
-                if days:
-                    return first + skip + (days & -days).bit_length() - 2
-            first += length
-            skip = 1
-            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        horizon = year + _HORIZON_YEARS
+        while year < horizon:
+            months = self._months >> month
+            if not months:
+                year, month, skip = year + 1, 1, 1
+                continue
+            if not months & 1:
+                month, skip = month + (months & -months).bit_length() - 1, 1
+            first, days = self._month(year, month)
+            days >>= skip
+            if days:
+                return first + skip + (days & -days).bit_length() - 2
+            month, skip = month + 1, 1
         return None
 
     def _day_until(self, day: int) -> int | None:
         """The last matching day that is not after `day`."""
         shown = date.fromordinal(day + _EPOCH_ORDINAL)
         year, month, keep = shown.year, shown.month, shown.day
-        first = day - keep + 1
-        for _ in range(_HORIZON_MONTHS):
-            if self._months >> month & 1:
-                length = _month_length(year, month)
-                days = self._days[(first + _EPOCH_WEEKDAY) % 7][length - 28] & ((2 << keep) - 1)
-                if days:
-                    return first + days.bit_length() - 2
-            year, month = (year, month - 1) if month > 1 else (year - 1, 12)
-            first -= _month_length(year, month)
-            keep = 31
+        horizon = year - _HORIZON_YEARS
+        while year > horizon:
+            found = (self._months & ((2 << month) - 1)).bit_length() - 1
+            if found < 0:
+                year, month, keep = year - 1, 12, 31
+                continue
+            if found < month:
+                month, keep = found, 31
+            first, days = self._month(year, month)
+            days &= (2 << keep) - 1
+            if days:
+                return first + days.bit_length() - 2
+            month, keep = month - 1, 31
         return None
+
+    def _month(self, year: int, month: int) -> tuple[int, int]:
+        """The month's first day (since 1970) and its matching days as bits."""
+        first = date(year, month, 1).toordinal() - _EPOCH_ORDINAL
+        leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        return first, self._days.rows[(first + _EPOCH_WEEKDAY) % 7][_MORE_THAN_28[month] + leap]
 
     def _change_warnings(self, zone: Zone, at: int) -> Iterator[str]:
         """What happens to runs in the zone's next gap or overlap, if there are any."""
@@ -208,21 +237,19 @@ class Cron:
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Cron:
     if not text:
-        return Cron("", CronKind.ON_DEMAND, (), 0, 0, (), _every_day=False)
+        return Cron("", CronKind.ON_DEMAND, (), 0, 0, _NO_DAYS, _every_day=False)
     fields = read_fields(text)
     minutes, hours, days, months, weekdays = fields
-    canonical = " ".join(field.text for field in fields)
-    if text.lstrip().startswith("@"):
-        canonical = text.strip().lower()
-    # Minutes fit into 60 bits, so one multiplication repeats them at every hour's place.
-    times = minutes.bits * _hours_apart(hours.bits)
-    table, every_day = _day_table(days, weekdays)
-    kind = CronKind.WILDCARD if minutes.star or hours.star else CronKind.FIXED
-    cron = Cron(canonical, kind, fields, times, months.bits, table, every_day and months.bits == 0x1FFE)
-    if not _ever_comes(months.bits, table):
+    macro = text.lstrip().startswith("@")
+    canonical = text.strip().lower() if macro else " ".join([field.text for field in fields])
+    table = _day_table(days, weekdays)
+    if not table.lengths & _lengths(months.bits):
         reason = f"never fires: no year has a day like {canonical!r}"
         raise CronError("day-of-month", reason, word_position(text, 2))
-    return cron
+    kind = CronKind.WILDCARD if minutes.star or hours.star else CronKind.FIXED
+    # Minutes fit into 60 bits, so one multiplication repeats them at every hour's place.
+    times = minutes.bits * _hours_apart(hours.bits)
+    return Cron(canonical, kind, fields, times, months.bits, table, table.every_day and months.bits == 0x1FFE)
 
 
 @lru_cache(maxsize=1024)
@@ -231,12 +258,19 @@ def _hours_apart(hours: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _day_table(days: Field, weekdays: Field) -> tuple[tuple[tuple[int, ...], ...], bool]:
-    """The matching days for every kind of month, and whether that is all of them."""
-    table = tuple(
-        tuple(_matching_days(days, weekdays, first, length) for length in range(28, 32)) for first in range(7)
-    )
-    return table, all(row[3] == 0xFFFFFFFE for row in table)
+def _lengths(months: int) -> int:
+    """Bit n is set if one of the months can have 28 + n days."""
+    found = 2 if months >> 2 & 1 else 0
+    for month in range(1, 13):
+        found |= (months >> month & 1) << _MORE_THAN_28[month]
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _day_table(days: Field, weekdays: Field) -> DayTable:
+    rows = tuple(tuple(_matching_days(days, weekdays, first, length) for length in range(28, 32)) for first in range(7))
+    lengths = sum(1 << extra for extra in range(4) if any(row[extra] for row in rows))
+    return DayTable(rows, lengths, every_day=all(row[3] == 0xFFFFFFFE for row in rows))
 
 
 def _matching_days(days: Field, weekdays: Field, first: int, length: int) -> int:
@@ -270,20 +304,3 @@ def _special_day(sign: str, day: int, first: int, length: int) -> int:
     if weekday == 0:
         return day + 1 if day < length else day - 2
     return day
-
-
-def _ever_comes(months: int, table: tuple[tuple[int, ...], ...]) -> bool:
-    """Whether some date matches: each month starts on each weekday sooner or later, 29 February too."""
-    lengths = (
-        2 if month == 2 and extra else _MONTH_LENGTHS[month - 1] - 28
-        for month in range(1, 13)
-        if months >> month & 1
-        for extra in (0, 1)
-    )
-    return any(row[length] for length in set(lengths) for row in table)
-
-
-def _month_length(year: int, month: int) -> int:
-    if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
-        return 29
-    return _MONTH_LENGTHS[month - 1]

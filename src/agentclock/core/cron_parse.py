@@ -38,7 +38,8 @@ class CronError(ValueError):
         self.position = position
 
 
-class Spec(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec:
     """What one of the five fields may hold."""
 
     name: str
@@ -81,10 +82,11 @@ class Special(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A field that was read, once for all expressions that share its text: bit v of `bits` is set when value v matches (Sunday is bit 0).
+    """A field that was read, once for all expressions that share its text.
 
-    `text` has lower-case names, upper-case ``L`` and ``W`` and no leading zeros.
-    `star` says that the text starts with ``*`` (or ``?``), which has a meaning of its own in cron.
+    Bit v of `bits` is set when value v matches (Sunday is bit 0). `text` has lower-case names,
+    upper-case ``L`` and ``W`` and no leading zeros. `star` says that the text starts with ``*`` (or
+    ``?``), which has a meaning of its own in cron.
     """
 
     text: str

@@ -29,7 +29,7 @@ class InvalidField(AgentclockError):
     `context` carries machine-readable details such as a position inside the text.
     """
 
-    def __init__(self, field: str, message: str, **context: object) -> None:
+    def __init__(self, field: str, message: str, /, **context: object) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message

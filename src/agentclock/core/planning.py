@@ -223,8 +223,6 @@ class _Ledger:
         if grown is not None and cause is not Cause.MANUAL and (grown.status, grown.reason) == (status, reason):
             self._absences[-1] = self._open = replace(grown, last_fire_at=fire_at, count=grown.count + 1)
             return
-        tail, self._tail = self._tail, None
-        fits = tail is not None and cause is not Cause.MANUAL and (tail.status, tail.reason) == (status, reason)
         absence = Absence(
             run_id=run_id or fire_run_id(self._schedule.id, fire_at),
             status=status,
@@ -233,10 +231,18 @@ class _Ledger:
             fire_at=fire_at,
             last_fire_at=fire_at,
             count=1,
-            extends=tail.run_id if fits and tail is not None else None,
+            extends=None if cause is Cause.MANUAL else self._extendable(status, reason),
         )
         self._absences.append(absence)
-        self._open = absence
+        self._open, self._tail = absence, None
+
+    def _extendable(self, status: RunStatus, reason: Reason) -> str | None:
+        """The newest row, if this fire may be added to it. No row reaches back past a change of the timetable,
+        so that fires and rows can be compared from the change on."""
+        tail = self._tail
+        if tail is None or (tail.status, tail.reason) != (status, reason):
+            return None
+        return tail.run_id if tail.last_fire_at > self._schedule.timetable_since else None
 
     def plan(self, *, last_fire_at: Instant | None, next_fire_at: Instant | None) -> Plan:
         return Plan(

@@ -27,7 +27,7 @@ class TzifError(ValueError):
     """The bytes are not TZif data, version 2 or later."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class YearRule:
     """The daylight saving rule that holds for every year after the listed changes.
 

@@ -1,0 +1,1 @@
+"""Delivery to targets. `targets` holds their settings, `dispatch` the executor that the engine is given."""

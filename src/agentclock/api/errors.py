@@ -1,0 +1,109 @@
+"""One place where errors become answers. All bodies are `{"detail": ...}`, as AgentOS has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+
+from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NotFound, StoreUnavailable, Unavailable
+from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message
+
+RETRY_AFTER_SECONDS: Final = 5
+_MOST_FAULTS: Final = 20
+_ECHO_CHARACTERS: Final = 1_000
+
+
+def error_response(error: Exception, request: Request) -> JSONResponse:
+    """The answer to a request that failed with `error`; what is not the caller's fault is logged.
+
+    Neither answer nor log line contains anything of the request but its method and route.
+    """
+    log = structlog.get_logger("agentclock.api").bind(method=request.method, route=_route_of(request))
+    match error:
+        case RequestValidationError():
+            return _invalid([_fault(fault, request) for fault in error.errors()[:_MOST_FAULTS]])
+        case InvalidField():
+            return _invalid([_field_fault(error, request)])
+        case NotFound():
+            return _answer(HTTPStatus.NOT_FOUND, str(error))
+        case Conflict():
+            return _answer(HTTPStatus.CONFLICT, str(error))
+        case Unavailable():
+            log.warning("unavailable", reason=type(error).__name__)
+            known = not isinstance(error, StoreUnavailable)
+            detail = str(error) if known else "The database does not answer at the moment: try again"
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        case CorruptRow():
+            log.error("row_unreadable", table=error.table, row_id=error.row_id, reason=error.reason)
+            detail = f"The stored row cannot be read: {error.table} {error.row_id}"
+            return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        case ClientDisconnect():
+            return _answer(HTTPStatus.BAD_REQUEST, "The request ended early")
+        case _:
+            log.error("request_failed", exc_info=error)
+            return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
+
+
+def _answer(status: HTTPStatus, detail: object, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status_code=status, headers=dict(headers or {}))
+
+
+def _invalid(faults: Sequence[Mapping[str, Any]]) -> JSONResponse:
+    # A body that is too large was not read to its end: the connection cannot carry another request.
+    unread = any(fault["type"] == "too_large" for fault in faults)
+    return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, list(faults), {"Connection": "close"} if unread else {})
+
+
+def _field_fault(error: InvalidField, request: Request) -> dict[str, Any]:
+    place = "query" if request.method == "GET" else "body"
+    path = [] if error.field == place else error.field.split(".")
+    fault = {"type": "invalid_field", "loc": [place, *path], "msg": error.message, "ctx": error.context}
+    return _printable(fault)
+
+
+def _fault(error: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    loc = error["loc"]
+    known = (PreviewDraft if request.method == "GET" else ScheduleDraft).model_fields.keys()
+    message = fault_message(error["type"], str(loc[-1]), error["msg"], known)
+    fault = {"type": error["type"], "loc": list(loc), "msg": message, "ctx": error.get("ctx") or {}}
+    if "input" in error:
+        fault["input"] = error["input"]
+    return _printable(fault)
+
+
+def _printable(fault: Mapping[str, Any]) -> dict[str, Any]:
+    """`fault` as it can be sent: what the caller sent is repeated only if it is short and proper JSON."""
+    shown = {
+        "type": fault["type"],
+        "loc": [part if isinstance(part, int) else _text(str(part)) for part in fault["loc"]],
+        "msg": _text(fault["msg"]),
+    }
+    if "input" in fault and _is_short_json(fault["input"]):
+        shown["input"] = fault["input"]
+    context = {name: value if _is_short_json(value) else _text(str(value)) for name, value in fault["ctx"].items()}
+    return shown | ({"ctx": context} if context else {})
+
+
+def _text(text: str) -> str:
+    return text[:_ECHO_CHARACTERS].encode("utf-8", "replace").decode()
+
+
+def _is_short_json(value: object) -> bool:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return len(text) <= _ECHO_CHARACTERS
+
+
+def _route_of(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", "unknown")

@@ -1,0 +1,366 @@
+"""The wire shapes of answers. AgentOS's own fields keep its names and its epoch seconds; our additional times are
+RFC 3339 in UTC with milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentclock.core.instants import iso_utc
+from agentclock.core.model import SECOND, Attempt, CatchUp, Cause, Instant, Json, Overlap, RetryBackoff, RunStatus
+from agentclock.core.model import Schedule as ScheduleRow
+from agentclock.drafts import PAYLOAD_DEPTH, is_deeper
+from agentclock.ports import Page
+from agentclock.scheduler import Preview as PreviewResult
+from agentclock.scheduler import RunDetail
+from agentclock.timing import Description
+
+_ELLIPSIS: Final = "…"
+
+
+def presentable(value: Json) -> Json:
+    """Stored JSON as it can be sent: what a target once answered must never break a list.
+
+    Lone surrogates become "?", numbers that JSON lacks become null, what is nested too deep is cut.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return _repaired(value, PAYLOAD_DEPTH)
+    return _repaired(value, PAYLOAD_DEPTH) if is_deeper(value, PAYLOAD_DEPTH) else value
+
+
+def _repaired(value: Json, levels: int) -> Json:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {_repaired(k, 0): _repaired(v, levels - 1) for k, v in value.items()} if levels else _ELLIPSIS
+        case list():
+            return [_repaired(item, levels - 1) for item in value] if levels else _ELLIPSIS
+        case _:
+            return value
+
+
+def _seconds(at: Instant | None) -> int | None:
+    return None if at is None else at // SECOND
+
+
+def _iso(at: Instant | None) -> str | None:
+    return None if at is None else iso_utc(at)
+
+
+class Schedule(BaseModel):
+    """A schedule: when, what is called, and the policies."""
+
+    id: str
+    user_id: str | None
+    name: str
+    description: str | None
+    method: str
+    endpoint: str
+    payload: Any = Field(description="JSON object or null.")
+    cron_expr: str | None = Field(description="null: not a cron schedule, or on demand.")
+    timezone: str
+    timeout_seconds: int
+    max_retries: int
+    retry_delay_seconds: int
+    enabled: bool
+    next_run_at: int | None = Field(description="Epoch seconds; null: nothing is due by itself.")
+    managed_by: str | None
+    target_type: str | None = Field(description="agent, team or workflow, if the endpoint runs one.")
+    target_id: str | None
+    disabled_reason: str | None
+    created_at: int = Field(description="Epoch seconds.")
+    updated_at: int | None = Field(description="Epoch seconds.")
+    target: str = Field(description="Name of the configured base URL.")
+    run_at: str | None
+    interval_seconds: int | None
+    start_at: str | None
+    end_at: str | None
+    max_runs: int | None
+    jitter_seconds: int
+    overlap: Overlap
+    catch_up: CatchUp
+    catch_up_window_seconds: int
+    misfire_grace_seconds: int
+    retry_backoff: RetryBackoff
+    retry_max_delay_seconds: int
+    tags: list[str]
+    version: int = Field(description="Grows with each change; send it as If-Match.")
+    next_fire_at: str | None = Field(description="next_run_at as RFC 3339 with milliseconds.")
+
+
+class ScheduleDetail(Schedule):
+    """A schedule, with when it fires in plain English and what may surprise its author."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "019b76da-a800-7d3c-9e6f-5a1f6f0c2b11",
+                    "name": "daily-summary",
+                    "cron_expr": "0 7 * * mon-fri",
+                    "timezone": "Europe/Berlin",
+                    "endpoint": "/agents/assistant/runs",
+                    "next_run_at": 1767247200,
+                    "next_fire_at": "2026-01-01T06:00:00.000Z",
+                    "explanation": "At 07:00, Monday to Friday, Europe/Berlin",
+                    "warnings": [],
+                }
+            ]
+        }
+    )
+
+    explanation: str | None = Field(description="null: the timetable cannot be read; warnings say why.")
+    warnings: list[str]
+
+
+def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
+    component = row.target.component
+    return {
+        "id": row.id,
+        "user_id": row.user_id,
+        "name": row.name,
+        "description": row.description,
+        "method": row.target.method,
+        "endpoint": row.target.endpoint,
+        "payload": presentable(row.target.payload),
+        "cron_expr": row.cron_expr or None,
+        "timezone": row.timezone,
+        "timeout_seconds": row.timeout_seconds,
+        "max_retries": row.retry.max_retries,
+        "retry_delay_seconds": row.retry.delay_seconds,
+        "enabled": row.enabled,
+        "next_run_at": _seconds(row.next_fire_at),
+        "managed_by": row.managed_by,
+        "target_type": component[0] if component else None,
+        "target_id": component[1] if component else None,
+        "disabled_reason": row.disabled_reason,
+        "created_at": _seconds(row.created_at),
+        "updated_at": _seconds(row.updated_at),
+        "target": row.target.name,
+        "run_at": _iso(row.run_at),
+        "interval_seconds": row.interval_seconds,
+        "start_at": _iso(row.start_at),
+        "end_at": _iso(row.end_at),
+        "max_runs": row.max_runs,
+        "jitter_seconds": row.jitter_seconds,
+        "overlap": row.overlap,
+        "catch_up": row.catch_up,
+        "catch_up_window_seconds": row.catch_up_window_seconds,
+        "misfire_grace_seconds": row.misfire_grace_seconds,
+        "retry_backoff": row.retry.backoff,
+        "retry_max_delay_seconds": row.retry.max_delay_seconds,
+        "tags": list(row.tags),
+        "version": row.version,
+        "next_fire_at": _iso(row.next_fire_at),
+    }
+
+
+def schedule_out(row: ScheduleRow) -> Schedule:
+    return Schedule(**_schedule_fields(row))
+
+
+def schedule_detail_out(row: ScheduleRow, description: Description) -> ScheduleDetail:
+    return ScheduleDetail(
+        **_schedule_fields(row), explanation=description.explanation, warnings=list(description.warnings)
+    )
+
+
+class ScheduleState(BaseModel):
+    """What enable and disable answer."""
+
+    id: str
+    name: str
+    enabled: bool
+    next_run_at: int | None
+    updated_at: int | None
+
+
+def schedule_state_out(row: ScheduleRow) -> ScheduleState:
+    return ScheduleState(
+        id=row.id,
+        name=row.name,
+        enabled=row.enabled,
+        next_run_at=_seconds(row.next_fire_at),
+        updated_at=_seconds(row.updated_at),
+    )
+
+
+class RunAttempt(BaseModel):
+    """One try of a run, counted from 1. Times are RFC 3339."""
+
+    number: int
+    status: RunStatus
+    started_at: str
+    completed_at: str | None
+    status_code: int | None
+    run_id: str | None = Field(description="The id that AgentOS gave its own run.")
+    error: str | None
+    worker: str | None
+
+
+class Run(BaseModel):
+    """The execution of one fire, all attempts included; or fires that made no run (skipped, missed)."""
+
+    id: str
+    schedule_id: str
+    user_id: str | None
+    attempt: int = Field(description="Number of the latest attempt; 0 before the first.")
+    triggered_at: int = Field(description="Epoch seconds: the start, or the creation of a run not yet started.")
+    completed_at: int | None = Field(description="Epoch seconds.")
+    status: RunStatus
+    status_code: int | None
+    run_id: str | None = Field(description="The id that AgentOS gave its own run.")
+    session_id: str | None
+    error: str | None
+    input: Any
+    output: Any = Field(description='{"content", "content_type"} or null.')
+    requirements: Any = Field(description="What a paused run waits for; null otherwise.")
+    created_at: int = Field(description="Epoch seconds.")
+    fire_at: str = Field(description="When the run was due; for skipped and missed fires the first of them.")
+    last_fire_at: str | None = Field(description="For skipped and missed fires the last of them.")
+    fire_count: int = Field(description="How many fires this row stands for.")
+    cause: Cause
+    reason: str | None = Field(description="Why the fires made no run.")
+    available_at: str | None = Field(description="When a pending run may start.")
+    worker: str | None
+    metrics: Any
+    attempts: list[RunAttempt]
+
+
+def run_out(detail: RunDetail) -> Run:
+    run = detail.run
+    return Run(
+        id=run.id,
+        schedule_id=run.schedule_id,
+        user_id=run.user_id,
+        attempt=run.attempt,
+        triggered_at=(run.created_at if run.started_at is None else run.started_at) // SECOND,
+        completed_at=_seconds(run.completed_at),
+        status=run.status,
+        status_code=run.status_code,
+        run_id=run.agent_run_id,
+        session_id=run.session_id,
+        error=run.error,
+        input=presentable(run.input),
+        output=presentable(run.output),
+        requirements=presentable(run.requirements) if run.status is RunStatus.PAUSED else None,
+        created_at=run.created_at // SECOND,
+        fire_at=iso_utc(run.fire_at),
+        last_fire_at=_iso(run.last_fire_at),
+        fire_count=run.fire_count,
+        cause=run.cause,
+        reason=run.reason.text if run.reason else None,
+        available_at=_iso(run.available_at),
+        worker=run.worker,
+        metrics=presentable(run.metrics),
+        attempts=[_attempt_out(attempt) for attempt in detail.attempts],
+    )
+
+
+def _attempt_out(attempt: Attempt) -> RunAttempt:
+    return RunAttempt(
+        number=attempt.number,
+        status=attempt.status,
+        started_at=iso_utc(attempt.started_at),
+        completed_at=_iso(attempt.completed_at),
+        status_code=attempt.status_code,
+        run_id=attempt.agent_run_id,
+        error=attempt.error,
+        worker=attempt.worker,
+    )
+
+
+class Unreadable(BaseModel):
+    """A stored row that is left out of the page because it cannot be read."""
+
+    id: str
+    reason: str
+
+
+class Meta(BaseModel):
+    page: int
+    limit: int
+    total_pages: int
+    total_count: int
+    search_time_ms: float
+    next_cursor: str | None = Field(description="Send it as cursor for the next page; null: this is the last.")
+    unreadable: list[Unreadable]
+
+
+class ScheduleList(BaseModel):
+    data: list[Schedule]
+    meta: Meta
+
+
+class RunList(BaseModel):
+    data: list[Run]
+    meta: Meta
+
+
+def meta_out(found: Page[Any], *, page: int, limit: int, search_time_ms: float) -> Meta:
+    return Meta(
+        page=page,
+        limit=limit,
+        total_pages=-(-found.total_count // limit),
+        total_count=found.total_count,
+        search_time_ms=search_time_ms,
+        next_cursor=found.next_cursor,
+        unreadable=[Unreadable(id=fault.row_id, reason=fault.reason) for fault in found.faults],
+    )
+
+
+class Fire(BaseModel):
+    """One fire time."""
+
+    utc: str = Field(examples=["2026-03-29T01:00:00.000Z"])
+    local: str = Field(examples=["2026-03-29T03:00:00+02:00"])
+    offset: str = Field(examples=["+02:00"])
+    epoch: float = Field(description="Epoch seconds.", examples=[1774746000])
+    note: str | None = Field(description="What a clock change has to do with it.")
+
+
+class Preview(BaseModel):
+    timezone: str
+    explanation: str | None = Field(examples=["At 03:00, every day, Europe/Berlin"])
+    warnings: list[str]
+    fires: list[Fire]
+
+
+def preview_out(preview: PreviewResult) -> Preview:
+    fires = [
+        Fire(utc=iso_utc(fire.at), local=fire.local, offset=fire.offset, epoch=fire.at / SECOND, note=fire.note)
+        for fire in preview.occurrences
+    ]
+    return Preview(
+        timezone=preview.timezone,
+        explanation=preview.description.explanation,
+        warnings=list(preview.description.warnings),
+        fires=fires,
+    )
+
+
+class Error(BaseModel):
+    detail: str
+
+
+class Fault(BaseModel):
+    type: str
+    loc: list[str | int]
+    msg: str
+    input: Any = None
+    ctx: dict[str, Any] | None = Field(default=None, description="For cron expressions: field, reason and position.")
+
+
+class Invalid(BaseModel):
+    """The request cannot be understood; each fault names its field."""
+
+    detail: list[Fault]

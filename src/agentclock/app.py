@@ -1,0 +1,204 @@
+"""The composition root: the only module that names the concrete classes together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import structlog
+from fastapi import FastAPI
+
+from agentclock import __version__
+from agentclock.api import add_routes
+from agentclock.config import Settings
+from agentclock.core.errors import ConfigError, StoreUnavailable
+from agentclock.engine.bus import Bus
+from agentclock.engine.clock import SystemClock
+from agentclock.engine.eventlog import log_event
+from agentclock.engine.service import Engine, EngineOptions
+from agentclock.executor.dispatch import TargetExecutor
+from agentclock.executor.targets import TargetSettings
+from agentclock.ports import Clock, Store, Wakeup
+from agentclock.scheduler import EngineState, Scheduler
+from agentclock.store.sqlite import SqliteStore
+from agentclock.store.wakeup import SqliteWakeup
+
+OPEN_PAUSE_SECONDS = (0.5, 10.0)
+
+
+def is_postgres(database: str) -> bool:
+    return database.partition("://")[0].partition("+")[0] in ("postgresql", "postgres")
+
+
+def sqlite_path(database: str) -> str:
+    """`sqlite:///path`, `sqlite+aiosqlite:///path` and a plain path are the same."""
+    scheme, separator, path = database.partition(":///")
+    return path if separator and scheme.partition("+")[0] == "sqlite" else database
+
+
+def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = None) -> tuple[Store, Wakeup]:
+    """The store that the database setting names, and what wakes engines on it. Raises ConfigError."""
+    migrate = settings.auto_migrate if auto_migrate is None else auto_migrate
+    if not is_postgres(settings.database):
+        path = sqlite_path(settings.database)
+        if "://" in path:
+            raise ConfigError([f"database: {path.partition(':')[0]} is not supported; use SQLite or PostgreSQL"])
+        store = SqliteStore(path, clock=clock, synchronous=settings.sqlite_synchronous, auto_migrate=migrate)
+        return store, SqliteWakeup(path)
+    try:
+        from agentclock.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
+        from agentclock.store.wakeup import PostgresWakeup  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError(["database: PostgreSQL needs one more package: pip install 'agentclock[postgres]'"]) from None
+    listen_url = settings.listen_url or settings.database
+    return (
+        PostgresStore(
+            settings.database,
+            clock=clock,
+            pool_size=settings.pool_size,
+            auto_migrate=migrate,
+            pooler=settings.pooler,
+        ),
+        PostgresWakeup(listen_url),
+    )
+
+
+def make_targets(settings: Settings) -> dict[str, TargetSettings]:
+    """Raises ConfigError with every problem of every target."""
+    targets = {
+        name: TargetSettings(name=name, base_url=entry.base_url, kind=entry.kind.value, headers=entry.headers)
+        for name, entry in settings.targets.items()
+    }
+    problems = [problem for target in targets.values() for problem in target.problems()]
+    if problems:
+        raise ConfigError(problems)
+    return targets
+
+
+@dataclass(slots=True, kw_only=True)
+class Clockwork:
+    """One process's agentclock, wired up. `start` and `stop` are idempotent enough for any host's lifespan."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    wakeup: Wakeup
+    executor: TargetExecutor
+    bus: Bus
+    engine: Engine
+    scheduler: Scheduler
+    _opening: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """Opens the database and starts the engine. A database that is away is waited for in the background."""
+        try:
+            await self._open()
+        except StoreUnavailable as error:
+            structlog.get_logger("agentclock").error("database_unavailable", error=str(error))
+            self._opening = asyncio.create_task(self._open_patiently(), name="agentclock-open")
+
+    async def stop(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        await self.engine.stop()
+        await self.wakeup.close()
+        await self.executor.close()
+        await self.store.close()
+
+    async def _open(self) -> None:
+        await self.store.open()
+        await self.wakeup.start(self.engine.ring)
+        self.engine.start()
+
+    async def _open_patiently(self) -> None:
+        pause, longest = OPEN_PAUSE_SECONDS
+        while True:
+            await self.clock.sleep(pause)
+            with suppress(StoreUnavailable):  # said once at the start; /ready says it all the time
+                await self._open()
+                structlog.get_logger("agentclock").info("database_available")
+                return
+            pause = min(pause * 2, longest)
+
+
+def assemble(settings: Settings) -> Clockwork:
+    """Wires one process up; nothing is opened yet. Raises ConfigError."""
+    clock = SystemClock()
+    store, wakeup = make_store(settings, clock)
+    bus = Bus()
+    bus.subscribe(log_event)
+    executor = TargetExecutor(
+        make_targets(settings),
+        connection_limit=settings.connection_limit,
+        response_cap_bytes=settings.response_cap_bytes,
+    )
+
+    async def prepare() -> None:
+        await scheduler.refresh_zone_data()
+
+    engine = Engine(
+        store=store,
+        executor=executor,
+        clock=clock,
+        bus=bus,
+        wakeup=wakeup,
+        options=EngineOptions(
+            concurrency=settings.concurrency,
+            lease_seconds=settings.lease_seconds,
+            poll_seconds=settings.poll_seconds,
+            shutdown_grace_seconds=settings.shutdown_grace_seconds,
+            history_days=settings.history_days,
+            app_version=__version__,
+        ),
+        prepare=prepare,
+    )
+
+    def wake() -> None:
+        engine.ring()
+        wakeup.send()
+
+    def engine_state() -> EngineState:
+        return EngineState(status=engine.status, owner=engine.owner, trouble=engine.trouble)
+
+    scheduler = Scheduler(
+        store,
+        clock=clock,
+        wakeup=wake,
+        engine_state=engine_state,
+        watch=bus.watch,
+        targets=tuple(settings.targets),
+    )
+    return Clockwork(
+        settings=settings,
+        clock=clock,
+        store=store,
+        wakeup=wakeup,
+        executor=executor,
+        bus=bus,
+        engine=engine,
+        scheduler=scheduler,
+    )
+
+
+def create_app(clockwork: Clockwork) -> FastAPI:
+    """The API on its own app; its lifespan starts and stops the clockwork."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await clockwork.start()
+        try:
+            yield
+        finally:
+            await clockwork.stop()
+
+    app = FastAPI(
+        title="agentclock",
+        version=__version__,
+        summary="The clock AI agents run by.",
+        lifespan=lifespan,
+    )
+    add_routes(app, clockwork.scheduler, trigger_wait_seconds=clockwork.settings.trigger_wait_seconds)
+    return app

@@ -1,0 +1,134 @@
+"""`agentclock serve` and `agentclock worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from agentclock import __version__
+from agentclock.app import Clockwork, assemble, create_app, is_postgres
+from agentclock.cli.options import (
+    Concurrency,
+    ConfigFile,
+    Database,
+    LogFormatOption,
+    LogLevel,
+    Targets,
+    load_settings,
+)
+from agentclock.config import Settings
+from agentclock.core.errors import ConfigError
+from agentclock.logs import configure_logging
+
+
+def serve(
+    config_file: ConfigFile = None,
+    database: Database = None,
+    host: Annotated[str | None, typer.Option(help="Default: 127.0.0.1", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", help="Default: 7777", show_default=False)] = None,
+    target: Targets = None,
+    concurrency: Concurrency = None,
+    log_level: LogLevel = None,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Run the API and the engine in one process."""
+    settings = load_settings(
+        config_file,
+        target,
+        database=database,
+        host=host,
+        port=port,
+        concurrency=concurrency,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    clockwork = make_clockwork(settings)
+    listener = bind(settings)
+    announce(settings, listener)
+    server = uvicorn.Server(server_config(create_app(clockwork), settings))
+    server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def worker(
+    config_file: ConfigFile = None,
+    database: Database = None,
+    target: Targets = None,
+    concurrency: Concurrency = None,
+    log_level: LogLevel = None,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Run the engine only: one more pair of hands on a shared PostgreSQL."""
+    settings = load_settings(
+        config_file,
+        target,
+        database=database,
+        concurrency=concurrency,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    asyncio.run(_work(make_clockwork(settings)))
+
+
+async def _work(clockwork: Clockwork) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    await clockwork.start()
+    try:
+        await stop.wait()
+    finally:
+        await clockwork.stop()
+
+
+def make_clockwork(settings: Settings) -> Clockwork:
+    """Wires everything up, or exits 2 with what to mend."""
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        return assemble(settings)
+    except ConfigError as error:
+        Console(stderr=True).print(f"[bold red]Cannot start:[/bold red] {error}", highlight=False)
+        raise typer.Exit(2) from None
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket, taken before anything else starts so that a busy port is a short clear error."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        console = Console(stderr=True)
+        console.print(f"[bold red]Cannot listen on {settings.host}:{settings.port}:[/bold red] {error.strerror}")
+        console.print("Choose another port with --port, or stop what uses this one.")
+        raise typer.Exit(1) from None
+
+
+def server_config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
+    )
+
+
+def announce(settings: Settings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    console = Console(stderr=True, highlight=False)
+    backend = "PostgreSQL" if is_postgres(settings.database) else f"SQLite ({settings.database})"
+    console.print(f"[bold]agentclock {__version__}[/bold] on {backend}")
+    console.print(f"  API     http://{shown}:{port}   (docs at /docs)")
+    for name, target in settings.targets.items():
+        console.print(f"  target  {name} = {target.base_url}")
+    sys.stderr.flush()

@@ -1,0 +1,357 @@
+"""What callers write: the fields of a schedule with their types and ranges, the same for REST, CLI, UI and tools.
+
+Only what a field says by itself is checked here; what fields mean, together and at this moment, is read by
+`agentclock.timing` and `agentclock.scheduler`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Set
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from agentclock.core.cron import MAX_LENGTH as CRON_LENGTH
+from agentclock.core.errors import InvalidField
+from agentclock.core.model import DAY_SECONDS, CatchUp, Json, Overlap, RetryBackoff, Schedule
+
+PAYLOAD_BYTES: Final = 1_048_576
+PAYLOAD_DEPTH: Final = 64
+
+#: Shown with a schedule, but never written by callers.
+READ_ONLY: Final = frozenset(
+    {"id", "user_id", "enabled", "next_run_at", "managed_by", "target_type", "target_id", "disabled_reason",
+     "created_at", "updated_at", "version", "next_fire_at", "explanation", "warnings"}
+)  # fmt: skip
+
+_PLAIN: Final = (
+    "name",
+    "description",
+    "jitter_seconds",
+    "overlap",
+    "catch_up",
+    "catch_up_window_seconds",
+    "misfire_grace_seconds",
+    "timeout_seconds",
+    "tags",
+)
+_TARGET: Final = {"target": "name", "method": "method", "endpoint": "endpoint", "payload": "payload"}
+_RETRY: Final = {
+    "max_retries": "max_retries",
+    "retry_delay_seconds": "delay_seconds",
+    "retry_backoff": "backoff",
+    "retry_max_delay_seconds": "max_delay_seconds",
+}
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+_ENCODED_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def text_fault(text: str) -> str | None:
+    """Why `text` cannot be stored, or None: it must be encodable and free of NUL characters."""
+    if "\0" in text:
+        return "must not contain NUL characters"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"is not valid Unicode: lone surrogate at character {error.start + 1}"
+    return None
+
+
+def payload_fault(payload: object) -> str | None:
+    """Why `payload` cannot be stored and sent, or None."""
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "contains text that is not valid Unicode: a lone surrogate"
+    except RecursionError:
+        return _TOO_DEEP
+    except (TypeError, ValueError) as error:
+        return f"is not valid JSON: {error}"
+    if size > PAYLOAD_BYTES:
+        return f"is {size:,} bytes as JSON: at most {PAYLOAD_BYTES:,} are allowed"
+    if _ENCODED_NUL.search(text):
+        return "must not contain NUL characters"
+    return _TOO_DEEP if is_deeper(payload, PAYLOAD_DEPTH) else None
+
+
+_TOO_DEEP: Final = f"is nested too deep: at most {PAYLOAD_DEPTH} levels are allowed"
+
+
+def is_deeper(value: Json, levels: int) -> bool:
+    """Whether containers are nested more than `levels` deep in `value`."""
+    containers = [value] if isinstance(value, dict | list | tuple) else []
+    for _ in range(levels):
+        containers = [
+            child
+            for container in containers
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list | tuple)
+        ]
+    return bool(containers)
+
+
+def _sound(text: str) -> str:
+    fault = text_fault(text)
+    if fault:
+        raise PydanticCustomError("text", f"{fault[0].upper()}{fault[1:]}")
+    return text
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a whole number, not true or false")
+    return value
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        message = "Must start with a letter or digit (A-Z, a-z, 0-9), then letters, digits, blanks and . _ - only"
+        raise PydanticCustomError("name", message)
+    return name
+
+
+def _check_endpoint(endpoint: str) -> str:
+    if not endpoint.startswith("/") or endpoint.startswith("//") or "://" in endpoint:
+        message = "Must be a path that starts with one '/': the base URL belongs to the target's configuration"
+        raise PydanticCustomError("endpoint", message)
+    if any(char.isspace() or unicodedata.category(char) == "Cc" for char in endpoint):
+        raise PydanticCustomError("endpoint", "Must not contain blanks or control characters")
+    return endpoint
+
+
+def _check_payload(payload: object) -> object:
+    fault = payload_fault(payload)
+    if fault:
+        raise PydanticCustomError("payload", f"The payload {fault}")
+    return payload
+
+
+def _upper(method: object) -> object:
+    return method.upper() if isinstance(method, str) else method
+
+
+def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags))
+
+
+_Whole = BeforeValidator(_no_boolean)
+_Sound = AfterValidator(_sound)
+_TIME = "ISO 8601, with an offset or local to the schedule's zone."
+
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="Unique for its owner; letters, digits, blanks and . _ -",
+        json_schema_extra={"pattern": f"^{_NAME.pattern}$"},
+    ),
+    AfterValidator(_check_name),
+]
+Description = Annotated[str, Field(max_length=1024), _Sound]
+TargetName = Annotated[
+    str, Field(min_length=1, max_length=64, description="Which configured base URL is called."), _Sound
+]
+Method = Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], BeforeValidator(_upper)]
+Endpoint = Annotated[
+    str,
+    Field(max_length=512, description="Path on the target's base URL, such as /agents/{id}/runs."),
+    _Sound,
+    AfterValidator(_check_endpoint),
+]
+Payload = Annotated[
+    dict[str, Any],
+    Field(description="What is sent: a JSON object of at most 1 MiB and 64 levels."),
+    BeforeValidator(_check_payload),
+]
+CronText = Annotated[
+    str,
+    Field(
+        max_length=CRON_LENGTH,
+        description="Five cron fields or @daily and the like; empty means on demand: it runs only when triggered.",
+    ),
+    _Sound,
+]
+TimeText = Annotated[str, Field(min_length=1, max_length=64, description=_TIME), _Sound]
+ZoneName = Annotated[str, Field(min_length=1, max_length=64, description="IANA name, in any case."), _Sound]
+IntervalSeconds = Annotated[int, Field(ge=1, le=31_536_000, description="Fire every so many seconds."), _Whole]
+MaxRuns = Annotated[int, Field(ge=1, le=1_000_000, description="It fires at most so many times."), _Whole]
+JitterSeconds = Annotated[
+    int,
+    Field(ge=0, le=3600, description="Delays the start by up to so many seconds, constant for each schedule."),
+    _Whole,
+]
+CatchUpWindow = Annotated[
+    int, Field(ge=0, le=2_678_400, description="Fires missed longer ago than this are not caught up."), _Whole
+]
+MisfireGrace = Annotated[
+    int,
+    Field(ge=0, le=86_400, description="A fire noticed later than this counts as missed: catch_up decides."),
+    _Whole,
+]
+TimeoutSeconds = Annotated[int, Field(ge=1, le=86_400, description="Limit of one attempt."), _Whole]
+MaxRetries = Annotated[int, Field(ge=0, le=10, description="Further attempts after the first."), _Whole]
+RetryDelay = Annotated[int, Field(ge=1, le=3600), _Whole]
+RetryMaxDelay = Annotated[int, Field(ge=1, le=86_400), _Whole]
+Tag = Annotated[str, Field(min_length=1, max_length=64), _Sound]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
+
+
+class ScheduleDraft(BaseModel):
+    """A schedule to create. At most one of cron_expr, run_at and interval_seconds; none: on demand."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "daily-summary",
+                    "cron_expr": "0 7 * * mon-fri",
+                    "timezone": "Europe/Berlin",
+                    "endpoint": "/agents/assistant/runs",
+                    "payload": {"message": "Summarise what happened since yesterday."},
+                }
+            ]
+        },
+    )
+
+    name: Name
+    endpoint: Endpoint
+    method: Method = "POST"
+    target: TargetName = "default"
+    description: Description | None = None
+    payload: Payload | None = None
+    cron_expr: CronText | None = None
+    run_at: TimeText | None = None
+    interval_seconds: IntervalSeconds | None = None
+    timezone: ZoneName = "UTC"
+    start_at: TimeText | None = None
+    end_at: TimeText | None = None
+    max_runs: MaxRuns | None = None
+    jitter_seconds: JitterSeconds = 0
+    overlap: Overlap = Overlap.SKIP
+    catch_up: CatchUp = CatchUp.LATEST
+    catch_up_window_seconds: CatchUpWindow = DAY_SECONDS
+    misfire_grace_seconds: MisfireGrace = 60
+    timeout_seconds: TimeoutSeconds = 3600
+    max_retries: MaxRetries = 0
+    retry_delay_seconds: RetryDelay = 60
+    retry_backoff: RetryBackoff = RetryBackoff.FIXED
+    retry_max_delay_seconds: RetryMaxDelay = 3600
+    tags: Tags = ()
+
+    def values(self) -> dict[str, Any]:
+        """Every field by its wire name, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def _left_out() -> Any:
+    """A field that may be absent but not null: absence is known from `model_fields_set`."""
+    return Field(default_factory=lambda: None)
+
+
+class SchedulePatch(BaseModel):
+    """Changes of a schedule. Absent fields stay as they are; null empties those that may be empty.
+
+    One timing field replaces the others; cron_expr "" makes the schedule on demand.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"cron_expr": "30 6 * * *", "max_retries": 2}]}
+    )
+
+    name: Name = _left_out()
+    endpoint: Endpoint = _left_out()
+    method: Method = _left_out()
+    target: TargetName = _left_out()
+    description: Description | None = _left_out()
+    payload: Payload | None = _left_out()
+    cron_expr: CronText = _left_out()
+    run_at: TimeText | None = _left_out()
+    interval_seconds: IntervalSeconds | None = _left_out()
+    timezone: ZoneName = _left_out()
+    start_at: TimeText | None = _left_out()
+    end_at: TimeText | None = _left_out()
+    max_runs: MaxRuns | None = _left_out()
+    jitter_seconds: JitterSeconds = _left_out()
+    overlap: Overlap = _left_out()
+    catch_up: CatchUp = _left_out()
+    catch_up_window_seconds: CatchUpWindow = _left_out()
+    misfire_grace_seconds: MisfireGrace = _left_out()
+    timeout_seconds: TimeoutSeconds = _left_out()
+    max_retries: MaxRetries = _left_out()
+    retry_delay_seconds: RetryDelay = _left_out()
+    retry_backoff: RetryBackoff = _left_out()
+    retry_max_delay_seconds: RetryMaxDelay = _left_out()
+    tags: Tags = _left_out()
+
+    def values(self) -> dict[str, Any]:
+        """The fields that were sent, by their wire names."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class PreviewDraft(BaseModel):
+    """A timetable to look at before it is saved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron_expr: CronText | None = None
+    run_at: TimeText | None = None
+    interval_seconds: IntervalSeconds | None = None
+    timezone: ZoneName = "UTC"
+    start_at: TimeText | None = None
+    end_at: TimeText | None = None
+    max_runs: MaxRuns | None = None
+    count: Annotated[int, Field(ge=1, le=100, description="How many fires to show."), _Whole] = 10
+
+    def values(self) -> dict[str, Any]:
+        """The timing fields by their wire names, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "count"}
+
+
+Draft = TypeVar("Draft", ScheduleDraft, SchedulePatch, PreviewDraft)
+Given: TypeAlias = Mapping[str, Any]
+
+
+def read_draft(model: type[Draft], given: Draft | Given) -> Draft:
+    """Raises InvalidField for the first field that is wrong."""
+    if isinstance(given, model):
+        return given
+    try:
+        return model.model_validate(dict(given) if isinstance(given, Mapping) else given)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        field, *rest = fault["loc"] or ("body",)
+        message = fault_message(fault["type"], str(field), fault["msg"], model.model_fields.keys())
+        raise InvalidField(".".join(map(str, (field, *rest))), message, **fault.get("ctx", {})) from None
+
+
+def fault_message(kind: str, field: str, message: str, known: Set[str]) -> str:
+    """The sentence for one fault; for a field that does not exist, with what may have been meant."""
+    if kind != "extra_forbidden":
+        return message
+    if len(field) > 64:
+        return f"unknown field '{field[:64]}...'"
+    if field == "enabled":
+        return "'enabled' cannot be written: use enable and disable"
+    if field in READ_ONLY:
+        return f"'{field}' is read-only: leave it out"
+    near = get_close_matches(field, sorted(known), n=1, cutoff=0.5)
+    return f"unknown field '{field}'" + (f": did you mean '{near[0]}'?" if near else "")
+
+
+def with_values(schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
+    """`schedule` with `values` (wire names) in place of its own; timing fields are left to `timing.retimed`."""
+    target = {field: values[name] for name, field in _TARGET.items() if name in values}
+    retry = {field: values[name] for name, field in _RETRY.items() if name in values}
+    plain = {name: values[name] for name in _PLAIN if name in values}
+    return replace(schedule, target=replace(schedule.target, **target), retry=replace(schedule.retry, **retry), **plain)

@@ -1,0 +1,64 @@
+"""The log as a listener on the bus: one line for whatever a person on call would want to know."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import structlog
+
+from agentclock.core.events import (
+    AgentEvent,
+    AttemptStarted,
+    EngineTrouble,
+    Event,
+    FiresAbsent,
+    ResultDropped,
+    RunQueued,
+    RunSettled,
+    ScheduleFaulty,
+)
+from agentclock.core.instants import iso_utc
+from agentclock.core.model import RunStatus
+
+
+def log_event(event: Event) -> None:
+    log = structlog.get_logger("agentclock")
+    match event:
+        case RunQueued():
+            log.debug("run_queued", run=event.run_id, schedule=event.schedule_id, cause=event.cause)
+        case FiresAbsent():
+            log.warning(
+                f"fires_{event.status}",
+                schedule=event.schedule_id,
+                reason=event.reason.text,
+                count=event.count,
+                first=iso_utc(event.fire_at),
+                last=iso_utc(event.last_fire_at),
+            )
+        case AttemptStarted():
+            late_ms = event.at - event.run.fire_at
+            run = event.run
+            log.info("attempt_started", schedule=event.schedule_name, run=run.id, attempt=run.attempt, late_ms=late_ms)
+        case AgentEvent():
+            log.debug("agent_event", run=event.run_id, type=event.type)
+        case RunSettled():
+            _log_settled(event)
+        case ResultDropped():
+            log.warning("result_dropped", run=event.run_id, detail="another worker owns this run now")
+        case ScheduleFaulty():
+            log.error("schedule_disabled", schedule=event.schedule_id, reason=event.reason)
+        case EngineTrouble():
+            log.error("engine_trouble", loop=event.loop, error=event.error, retry_in_seconds=event.retry_in_seconds)
+        case never:
+            assert_never(never)
+
+
+def _log_settled(event: RunSettled) -> None:
+    log = structlog.get_logger("agentclock")
+    facts: dict[str, object] = {"schedule": event.schedule_name, "run": event.run.id, "attempt": event.run.attempt}
+    if event.available_at is not None:
+        log.warning("attempt_failed", **facts, error=event.error, next_attempt=iso_utc(event.available_at))
+    elif event.status in (RunStatus.SUCCESS, RunStatus.PAUSED):
+        log.info(f"run_{event.status}", **facts, error=event.error)
+    else:
+        log.error(f"run_{event.status}", **facts, error=event.error)

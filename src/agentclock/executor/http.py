@@ -1,0 +1,110 @@
+"""Any HTTP endpoint: one request, one answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Final
+
+from yarl import URL
+
+from agentclock.core.model import Json, Outcome, OutcomeKind
+from agentclock.executor.headers import run_headers
+from agentclock.executor.outcomes import Blotter, output_of, refusing_answer
+from agentclock.executor.supervision import supervised
+from agentclock.executor.targets import TargetSettings
+from agentclock.executor.transport import Answer, ConnectionBroken, NotConnected, NotHttp, Request, Transport
+from agentclock.ports import RunContext
+
+MAYBE_DONE: Final = "the connection broke before an answer came; the target may have done the work"
+
+
+class HttpExecutor:
+    """Sends the payload as JSON (as query parameters with GET) and keeps the answer up to `response_cap_bytes`.
+
+    The output has agno's shape: `content` is the body as text, just as it came, `content_type` its media type.
+    """
+
+    def __init__(self, transport: Transport, *, response_cap_bytes: int) -> None:
+        self._transport = transport
+        self._cap_bytes = response_cap_bytes
+
+    async def execute(self, target: TargetSettings, context: RunContext) -> Outcome:
+        blotter = Blotter.for_headers(target.headers)
+        payload = context.claim.schedule.target.payload
+        outcome = await supervised(self._exchange(target, context), context)
+        if isinstance(outcome, OutcomeKind):
+            outcome = Outcome(kind=outcome, error=_stopped(outcome, context))
+        return replace(
+            outcome,
+            input=blotter.json(payload),
+            error=blotter.error(outcome.error) if outcome.error else None,
+            output=blotter.json(outcome.output),
+        )
+
+    async def _exchange(self, target: TargetSettings, context: RunContext) -> Outcome:
+        status: int | None = None
+        try:
+            request = self._request(target, context)
+            async with self._transport.send(target, request) as answer:
+                status = answer.status
+                return await self._read(answer)
+        except ValueError as error:
+            return Outcome(kind=OutcomeKind.FAILED, error=str(error))
+        except NotConnected as error:
+            return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(error))
+        except NotHttp as error:
+            text = f"target '{target.name}' at {target.base_url} did not answer in HTTP: {error}"
+            return Outcome(kind=OutcomeKind.FAILED, status_code=status, error=text)
+        except ConnectionBroken as error:
+            text = MAYBE_DONE if status is None else f"the connection broke in the middle of the answer {status}"
+            return Outcome(
+                kind=OutcomeKind.FAILED, retryable=True, status_code=status, error=f"{text} ({error})"
+            )
+
+    async def _read(self, answer: Answer) -> Outcome:
+        body, cut = await answer.text(self._cap_bytes)
+        if not 200 <= answer.status < 300:
+            return refusing_answer(answer.status, answer.reason, answer.headers, body)
+        output = output_of(body, answer.media_type or None, self._cap_bytes)
+        if cut:
+            output["truncated"] = True
+        return Outcome(kind=OutcomeKind.SUCCESS, status_code=answer.status, output=output)
+
+    def _request(self, target: TargetSettings, context: RunContext) -> Request:
+        called = context.claim.schedule.target
+        url, headers = target.url_for(called.endpoint), run_headers(target, context)
+        if called.payload is None:
+            return Request(method=called.method, url=url, headers=headers)
+        if called.method == "GET":
+            return Request(method="GET", url=with_query(url, called.payload), headers=headers)
+        headers["Content-Type"] = "application/json"
+        body = json.dumps(called.payload, ensure_ascii=False, separators=(",", ":")).encode()
+        return Request(method=called.method, url=url, headers=headers, body=body)
+
+
+def with_query(url: URL, payload: Json) -> URL:
+    """The payload as further query parameters: lists repeat, what is nested goes as JSON, null stays out.
+
+    Raises ValueError for a payload without names.
+    """
+    if not isinstance(payload, dict):
+        raise ValueError("GET carries its payload as query parameters, so it must be a JSON object")  # noqa: TRY004
+    pairs = [
+        (str(name), _query_value(item))
+        for name, value in payload.items()
+        for item in (value if isinstance(value, list) else [value])
+        if item is not None
+    ]
+    return url.extend_query(pairs)
+
+
+def _query_value(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _stopped(kind: OutcomeKind, context: RunContext) -> str:
+    if kind is OutcomeKind.CANCELLED:
+        return "cancelled; the request was given up, the target may have done the work"
+    seconds = context.claim.schedule.timeout_seconds
+    return f"no complete answer within {seconds} s; the target may have done the work"

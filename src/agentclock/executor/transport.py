@@ -1,0 +1,170 @@
+"""HTTP through aiohttp: one session, no redirects, no cookies, no proxy from the environment, two kinds of trouble."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from agentclock.executor.targets import TargetSettings
+
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+
+#: Below the five seconds after which uvicorn (and others) close an idle connection: a request sent on a
+#: connection that is being closed is lost without telling whether it was taken.
+KEEPALIVE_SECONDS: Final = 4.0
+
+
+class NotConnected(Exception):
+    """There was no connection: the target has accepted nothing. Never leaves this package."""
+
+
+class ConnectionBroken(Exception):
+    """The connection broke after the request was (perhaps) sent. Never leaves this package."""
+
+
+class NotHttp(Exception):
+    """What came back is no HTTP. Never leaves this package."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`url` comes from `TargetSettings.url_for`; `body` and `form` exclude each other."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    form: Mapping[str, str] | None = None
+
+
+class Answer:
+    """An answer whose status is known and whose body is still to come.
+
+    Reading raises ConnectionBroken or NotHttp.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def reason(self) -> str:
+        return self._response.reason or ""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self._response.headers
+
+    @property
+    def media_type(self) -> str:
+        """Without parameters, in lower case; empty when the answer names none."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    async def piece(self) -> bytes:
+        """What has arrived of the body, at least one byte; empty at its end."""
+        with _translated():
+            return await self._response.content.readany()
+
+    async def text(self, limit: int) -> tuple[str, bool]:
+        """The first `limit` bytes of the body as text, and whether there was more. The rest is never fetched."""
+        body = bytearray()
+        while len(body) <= limit and (piece := await self.piece()):
+            body += piece
+        return bytes(body[:limit]).decode(self._charset(), "replace"), len(body) > limit
+
+    def _charset(self) -> str:
+        try:
+            charset = self._response.get_encoding()
+            b"".decode(charset)
+        except (LookupError, RuntimeError):
+            return "utf-8"
+        return charset
+
+
+class Transport:
+    """Sends requests to targets. Made anywhere; its session belongs to the loop of the first request."""
+
+    def __init__(self, *, connection_limit: int) -> None:
+        self._connection_limit = connection_limit
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def send(self, target: TargetSettings, request: Request) -> AsyncIterator[Answer]:
+        """Raises NotConnected, ConnectionBroken or NotHttp; leaving the block ends the exchange."""
+        if request.url.origin() != URL(target.base_url).origin():
+            raise ValueError(f"{request.url} is not on {target.base_url}")
+        headers = CIMultiDict(request.headers)
+        headers.update(target.headers)
+        try:
+            with _translated():
+                response = await self._opened().request(
+                    request.method,
+                    request.url,
+                    headers=headers,
+                    data=request.body if request.form is None else request.form,
+                    allow_redirects=False,
+                )
+        except NotConnected as error:
+            raise NotConnected(f"target '{target.name}' at {target.base_url} cannot be reached: {error}") from error
+        try:
+            yield Answer(response)
+        finally:
+            # A body that was not read to its end takes its connection with it.
+            response.release()
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._connection_limit, keepalive_timeout=KEEPALIVE_SECONDS, use_dns_cache=False
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+                trust_env=False,
+                # Compressed event streams arrive late, and compressed answers can grow without limit.
+                headers={"Accept-Encoding": "identity"},
+            )
+        return self._session
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise NotConnected(f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s") from error
+    except aiohttp.ClientConnectorError as error:
+        raise NotConnected(_why_not_connected(error)) from error
+    except aiohttp.ClientResponseError as error:
+        raise NotHttp(" ".join(str(error.message).split())) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ConnectionBroken(str(error) or type(error).__name__) from error
+
+
+def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:
+    cause = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {error.host} does not resolve ({cause.strerror or cause})"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed: {cause.reason or cause}"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    return cause.strerror or str(cause)

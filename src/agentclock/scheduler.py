@@ -1,0 +1,393 @@
+"""The use cases: everything that REST, CLI, dashboard and tools can ask of agentclock, and the rules of input.
+
+Callers speak wire field names (`drafts`), answers are the model's own types. `user_id` narrows every use case to
+one owner's rows; None means all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import structlog
+
+from agentclock.core.cron import CronError
+from agentclock.core.errors import (
+    CorruptRow,
+    EngineStopped,
+    InvalidField,
+    NotFound,
+    ScheduleDisabled,
+    StoreUnavailable,
+)
+from agentclock.core.ids import uuid7
+from agentclock.core.model import Attempt, Instant, Run, RunStatus, Schedule, Target
+from agentclock.core.planning import Plan, Situation, plan_trigger
+from agentclock.core.zones import ZoneError, tzdata_version
+from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, text_fault, with_values
+from agentclock.ports import Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
+from agentclock.timing import (
+    Description,
+    Occurrence,
+    describe,
+    is_on_demand,
+    load_zone,
+    occurrences,
+    parse_cron,
+    rearmed,
+    retimed,
+)
+
+#: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
+PAGED_ROWS: Final = 100_000
+#: A run may execute in another process, which tells us nothing: look at the database this often.
+LOOK_SECONDS: Final = 1.0
+ZONE_BATCH: Final = 500
+
+#: While the context is open, the event is set whenever the run with this id may have changed.
+RunWatch: TypeAlias = Callable[[str], AbstractContextManager[asyncio.Event]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """What this process's engine says of itself. `status` is "running" only while it executes runs; `owner` names
+    the process that does while this one stands by; `trouble` is what keeps it from working."""
+
+    status: str
+    owner: str | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetail:
+    run: Run
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Over, or paused until a human decides."""
+        return self.run.status.is_final or self.run.status is RunStatus.PAUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    timezone: str
+    description: Description
+    occurrences: tuple[Occurrence, ...]
+
+
+class Scheduler:
+    """`targets` are the names of the configured base URLs; `wakeup` tells engines to look again at once;
+    `watch` reports runs that execute in this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        wakeup: Callable[[], None],
+        engine_state: Callable[[], EngineState],
+        watch: RunWatch | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+        targets: Collection[str] = ("default",),
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._wakeup = wakeup
+        self._engine_state = engine_state
+        self._watch = watch
+        self._entropy = entropy
+        self._targets = targets
+        self._log = structlog.get_logger("agentclock.scheduler")
+
+    # schedules
+
+    async def create(self, draft: ScheduleDraft | Mapping[str, Any], *, user_id: str | None = None) -> Schedule:
+        """Raises InvalidField, NameTaken."""
+        values = read_draft(ScheduleDraft, draft).values()
+        now = await self._store.now()
+        blank = Schedule(
+            id=uuid7(now, self._entropy(10)),
+            name=values["name"],
+            user_id=user_id,
+            target=Target(endpoint=values["endpoint"]),
+            timetable_since=now,
+            zone_data_version=tzdata_version(),
+            created_at=now,
+        )
+        schedule = self._changed(blank, values, now)
+        await self._store.insert_schedules([schedule])
+        self._wakeup()
+        return schedule
+
+    async def get(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
+        """Raises NotFound, CorruptRow."""
+        schedule = None if text_fault(schedule_id) else await self._store.get_schedule(schedule_id, user_id)
+        if schedule is None:
+            raise NotFound("Schedule")
+        return schedule
+
+    async def list(self, where: ScheduleFilter | None = None, page: PageRequest | None = None) -> Page[Schedule]:
+        """Newest first. Raises InvalidField."""
+        where, page = where or ScheduleFilter(), page or PageRequest()
+        _check_texts(name=where.name_contains, tag=where.tag, target=where.target)
+        _check_page(page)
+        return await self._store.list_schedules(where, page)
+
+    async def change(
+        self,
+        schedule_id: str,
+        patch: SchedulePatch | Mapping[str, Any],
+        *,
+        user_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> Schedule:
+        """Absent fields stay; null empties those that may be empty; one timing field replaces the others.
+
+        The next fire is recomputed, from now, only if the timetable changes.
+        Raises InvalidField, NotFound, NameTaken, VersionConflict.
+        """
+        values = read_draft(SchedulePatch, patch).values()
+
+        def change(schedule: Schedule, now: Instant) -> Schedule:
+            return _stamped(self._changed(schedule, values, now), schedule, now)
+
+        return await self._write(schedule_id, change, user_id, expected_version)
+
+    async def delete(self, schedule_id: str, *, user_id: str | None = None) -> None:
+        """Its pending runs are cancelled. Raises NotFound."""
+        if text_fault(schedule_id) or not await self._store.delete_schedule(schedule_id, user_id):
+            raise NotFound("Schedule")
+        self._wakeup()
+
+    async def enable(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
+        """Fires from now on; what was due while it was disabled is not made up. Enabling twice changes nothing.
+
+        Raises NotFound, and InvalidField if the stored timetable cannot be read (any more).
+        """
+
+        def change(schedule: Schedule, now: Instant) -> Schedule:
+            if schedule.enabled:
+                return schedule
+            load_zone(schedule.timezone)
+            parse_cron(schedule.cron_expr or "")
+            return _stamped(rearmed(replace(schedule, enabled=True, disabled_reason=None), now), schedule, now)
+
+        return await self._write(schedule_id, change, user_id)
+
+    async def disable(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
+        """Nothing is due any more; runs that exist go on. Raises NotFound."""
+
+        def change(schedule: Schedule, now: Instant) -> Schedule:
+            return _stamped(replace(schedule, enabled=False, next_fire_at=None), schedule, now)
+
+        return await self._write(schedule_id, change, user_id)
+
+    def describe(self, schedule: Schedule) -> Description:
+        return describe(schedule, self._clock.now())
+
+    async def preview(self, draft: PreviewDraft | Mapping[str, Any]) -> Preview:
+        """When such a schedule would fire, and what may surprise its author. Raises InvalidField."""
+        draft = read_draft(PreviewDraft, draft)
+        now = await self._store.now()
+        blank = Schedule(id="preview", name="preview", target=Target(endpoint="/"), created_at=now)
+        schedule = retimed(blank, draft.values(), now)
+        return Preview(
+            timezone=schedule.timezone,
+            description=describe(schedule, now),
+            occurrences=tuple(occurrences(schedule, now, draft.count)),
+        )
+
+    # runs
+
+    async def trigger(self, schedule_id: str, *, wait_seconds: float = 0.0, user_id: str | None = None) -> RunDetail:
+        """One run now, outside the timetable, under the schedule's overlap policy.
+
+        Waits at most `wait_seconds` until the run is over or paused. Raises NotFound, ScheduleDisabled,
+        EngineStopped.
+        """
+        if text_fault(schedule_id):
+            raise NotFound("Schedule")
+        engine = await self.engine_owner()
+        run_id = uuid7(self._clock.now(), self._entropy(10))
+
+        def plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
+            if not schedule.enabled:
+                raise ScheduleDisabled
+            if engine is None:
+                raise EngineStopped("Scheduler is not running: no engine executes runs at the moment")
+            return plan_trigger(schedule, situation, now, run_id)
+
+        # The watch begins before the run exists, so that its end cannot be missed.
+        with self._watch(run_id) if self._watch else nullcontext(asyncio.Event()) as changed:
+            _, run = await self._store.fire_one(schedule_id, plan, user_id=user_id)
+            self._wakeup()
+            return await self._end_of(run, changed, wait_seconds)
+
+    async def runs(
+        self, schedule_id: str, where: RunFilter | None = None, page: PageRequest | None = None
+    ) -> Page[RunDetail]:
+        """The schedule's runs, newest first, with their attempts; `where.user_id` must own the schedule.
+
+        Raises NotFound, InvalidField.
+        """
+        where, page = replace(where or RunFilter(), schedule_id=schedule_id), page or PageRequest()
+        _check_page(page)
+        try:
+            await self.get(schedule_id, user_id=where.user_id)
+        except CorruptRow as error:
+            # Its history can be read all the same.
+            self._log.error("schedule_unreadable", schedule_id=schedule_id, reason=error.reason)
+        found = await self._store.list_runs(where, page)
+        attempts = await self._store.attempts_of([run.id for run in found.items])
+        details = tuple(RunDetail(run=run, attempts=tuple(attempts.get(run.id, ()))) for run in found.items)
+        return Page(
+            items=details,
+            total_count=found.total_count,
+            next_cursor=found.next_cursor,
+            faults=found.faults,
+        )
+
+    async def run(self, schedule_id: str, run_id: str, *, user_id: str | None = None) -> RunDetail:
+        """Raises NotFound, CorruptRow."""
+        run = None if text_fault(run_id) else await self._store.get_run(run_id)
+        if run is None or run.schedule_id != schedule_id or user_id not in (None, run.user_id):
+            raise NotFound("Schedule run")
+        return await self._with_attempts(run)
+
+    # the installation
+
+    async def engine_owner(self) -> str | None:
+        """The process that executes runs: "this process", another one's name, or None."""
+        state = self._engine_state()
+        if state.status == "running":
+            return "this process"
+        if state.owner is not None:
+            return state.owner
+        now = await self._store.now()
+        alive = (worker.info.name for worker in await self._store.workers() if worker.lease_until > now)
+        return next(alive, None)
+
+    def engine_state(self) -> EngineState:
+        return self._engine_state()
+
+    async def health(self) -> StoreHealth:
+        """Raises StoreUnavailable."""
+        return await self._store.health()
+
+    @property
+    def targets(self) -> Collection[str]:
+        return self._targets
+
+    async def refresh_zone_data(self) -> int:
+        """Recomputes the next fires that rest on other zone data than ours, and answers how many schedules that
+        concerned. Fires that are due already, and runs that exist, are left alone.
+        """
+        version, seen = tzdata_version(), set[str]()
+
+        def change(schedule: Schedule, now: Instant) -> Schedule:
+            return _stamped(_with_zone_data(schedule, version, now), schedule, now)
+
+        while True:
+            stale = await self._store.stale_zone_schedules(version, ZONE_BATCH)
+            # One that could not be changed comes again: it must not keep us here for ever.
+            fresh = [schedule_id for schedule_id in stale if schedule_id not in seen]
+            for schedule_id in fresh:
+                try:
+                    await self._store.change_schedule(schedule_id, change)
+                except (CorruptRow, NotFound) as error:
+                    self._log.error("zone_data_not_refreshed", schedule_id=schedule_id, reason=str(error))
+            seen.update(fresh)
+            if not fresh:
+                return len(seen)
+
+    # helpers
+
+    def _changed(self, schedule: Schedule, values: Mapping[str, Any], now: Instant) -> Schedule:
+        """`schedule` with `values` (wire names) in place of its own."""
+        if "target" in values and values["target"] not in self._targets:
+            known = ", ".join(sorted(self._targets))
+            raise InvalidField("target", f"unknown target {values['target']!r}: known are {known}")
+        return retimed(with_values(schedule, values), values, now)
+
+    async def _write(
+        self,
+        schedule_id: str,
+        change: Callable[[Schedule, Instant], Schedule],
+        user_id: str | None,
+        expected_version: int | None = None,
+    ) -> Schedule:
+        if text_fault(schedule_id):
+            raise NotFound("Schedule")
+        schedule = await self._store.change_schedule(
+            schedule_id, change, user_id=user_id, expected_version=expected_version
+        )
+        self._wakeup()
+        return schedule
+
+    async def _end_of(self, run: Run, changed: asyncio.Event, wait_seconds: float) -> RunDetail:
+        """The run at its end, or as it stands after `wait_seconds`.
+
+        It exists by now: a database that goes away meanwhile must not look like a failed trigger.
+        """
+        deadline = self._clock.monotonic() + wait_seconds
+        try:
+            while not RunDetail(run=run).is_settled:
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    break
+                await self._first_of(changed, min(left, LOOK_SECONDS))
+                changed.clear()
+                run = await self._store.get_run(run.id) or run
+            return await self._with_attempts(run)
+        except StoreUnavailable as error:
+            self._log.warning("trigger_wait_ended", run_id=run.id, reason=str(error))
+            return RunDetail(run=run)
+
+    async def _first_of(self, changed: asyncio.Event, seconds: float) -> None:
+        waits = [asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _with_attempts(self, run: Run) -> RunDetail:
+        return RunDetail(run=run, attempts=tuple(await self._store.attempts(run.id)))
+
+
+def _stamped(changed: Schedule, before: Schedule, now: Instant) -> Schedule:
+    """A change that changes nothing leaves no trace, not even a time."""
+    return before if changed == before else replace(changed, updated_at=now)
+
+
+def _with_zone_data(schedule: Schedule, version: str, now: Instant) -> Schedule:
+    current = replace(schedule, zone_data_version=version)
+    if not schedule.enabled or is_on_demand(schedule):
+        return current
+    if schedule.next_fire_at is not None and schedule.next_fire_at <= now:
+        # Owed since before we came: the planner will go on from there with the new data.
+        return current
+    try:
+        moved = rearmed(schedule, now)
+    except (CronError, ZoneError) as error:
+        return replace(current, enabled=False, next_fire_at=None, disabled_reason=str(error))
+    return current if moved.next_fire_at == schedule.next_fire_at else moved
+
+
+def _check_texts(**texts: str | None) -> None:
+    for field, text in texts.items():
+        fault = text_fault(text) if text else None
+        if fault:
+            raise InvalidField(field, fault)
+
+
+def _check_page(page: PageRequest) -> None:
+    _check_texts(cursor=page.cursor)
+    if (page.page - 1) * page.limit > PAGED_ROWS:
+        raise InvalidField("page", f"lies more than {PAGED_ROWS:,} rows deep: use next_cursor of the page before")

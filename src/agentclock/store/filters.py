@@ -1,0 +1,131 @@
+"""What a list request means in SQL terms, and the opaque cursors of its pages. Shared by both stores."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from agentclock.core.errors import CorruptRow, InvalidField
+from agentclock.core.model import Instant
+from agentclock.ports import Page, PageRequest, RunFilter, ScheduleFilter
+from agentclock.store.rows import clean_text
+
+Row = TypeVar("Row")
+
+#: OFFSET must stay within what a database calls a number.
+_OFFSET_CAP: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """`conditions` for `Queries.get`: names of condition queries, or SQL made of constants. `values`: their
+    parameters."""
+
+    conditions: tuple[str, ...]
+    values: dict[str, Any]
+
+    def after(self, condition: str, **values: Any) -> Selection:
+        """The same, narrowed by one more condition."""
+        return Selection(conditions=(*self.conditions, condition), values=self.values | values)
+
+
+def schedule_selection(where: ScheduleFilter) -> Selection:
+    named = {
+        "schedules_of_user": ("user_id", clean_text(where.user_id)),
+        "schedules_named_like": ("name_contains", clean_text(where.name_contains)),
+        "schedules_tagged": ("tag", clean_text(where.tag)),
+        "schedules_calling": ("target", clean_text(where.target)),
+    }
+    given = {name: pair for name, pair in named.items() if pair[1] is not None}
+    constants = () if where.enabled is None else ("s.enabled" if where.enabled else "NOT s.enabled",)
+    return Selection(conditions=(*given, *constants), values=dict(given.values()))
+
+
+def run_selection(where: RunFilter) -> Selection:
+    named = {
+        "runs_of_schedule": ("schedule_id", clean_text(where.schedule_id)),
+        "runs_of_user": ("user_id", clean_text(where.user_id)),
+        "runs_since": ("since", where.since),
+        "runs_until": ("until", where.until),
+    }
+    given = {name: pair for name, pair in named.items() if pair[1] is not None}
+    constants = [*_one_of("r.status", where.statuses), *_one_of("r.cause", where.causes)]
+    return Selection(conditions=(*given, *constants), values=dict(given.values()))
+
+
+def _one_of(column: str, words: Sequence[StrEnum]) -> list[str]:
+    """Literals, not parameters: only they let a planner choose a partial index."""
+    literals = [f"'{word.value}'" for word in dict.fromkeys(words)]
+    match literals:
+        case []:
+            return []
+        case [only]:
+            return [f"{column} = {only}"]
+        case _:
+            return [f"{column} IN ({', '.join(literals)})"]
+
+
+def offset(page: PageRequest) -> int:
+    return min(max(0, page.page - 1) * page.limit, _OFFSET_CAP) if page.cursor is None else 0
+
+
+def encode_cursor(*position: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *types: type) -> list[Any]:
+    """The position that `encode_cursor` was given. Raises InvalidField for any other text."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidField("cursor", "is not a cursor of this list; take next_cursor from a page") from error
+    shapes = [type(item) for item in position] if isinstance(position, list) else []
+    if shapes != list(types):
+        raise InvalidField("cursor", "is not a cursor of this list; take next_cursor from a page")
+    return list(position)
+
+
+def page_of(
+    rows: Sequence[Sequence[Any]],
+    *,
+    total_count: int,
+    limit: int,
+    decode: Callable[[Sequence[Any]], Row],
+    position: Callable[[Sequence[Any]], tuple[Any, ...]],
+) -> Page[Row]:
+    """A page out of `limit` + 1 rows asked for: the last one only says that there are more."""
+    shown = rows[:limit]
+    items, faults = decoded(shown, decode)
+    more = len(rows) > limit and bool(shown)
+    return Page(
+        items=items,
+        total_count=total_count,
+        next_cursor=encode_cursor(*position(shown[-1])) if more else None,
+        faults=faults,
+    )
+
+
+def decoded(
+    rows: Iterable[Sequence[Any]], decode: Callable[[Sequence[Any]], Row]
+) -> tuple[tuple[Row, ...], tuple[CorruptRow, ...]]:
+    """The readable rows and what is wrong with the others."""
+    items: list[Row] = []
+    faults: list[CorruptRow] = []
+    for row in rows:
+        try:
+            items.append(decode(row))
+        except CorruptRow as fault:
+            faults.append(fault)
+    return tuple(items), tuple(faults)
+
+
+def first_run_id(at: Instant) -> str:
+    """The lowest id that a run with fire time `at` can have: ids sort by time, so it bounds ranges of history."""
+    return str(uuid.UUID(int=min(max(0, at), 0xFFFF_FFFF_FFFF) << 80))

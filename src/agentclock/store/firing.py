@@ -1,0 +1,207 @@
+"""From locked schedules to the rows that one planning transaction writes. Pure; shared by both stores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from agentclock.core.errors import AgentclockError, CorruptRow
+from agentclock.core.model import Cause, Claim, Instant, Reason, Run, RunStatus, Schedule
+from agentclock.core.planning import Absence, Fire, Plan, Situation, Tail
+from agentclock.ports import Fired, PlanFunction
+
+_REASONS: Final = frozenset(reason.value for reason in Reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a schedule's history says at planning time; `running` counts among the active ones."""
+
+    situation: Situation
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """The schedule's own part of a plan, written only if `next_fire_at` is still `old_next_fire_at`."""
+
+    id: str
+    old_next_fire_at: Instant | None
+    next_fire_at: Instant | None
+    last_fire_at: Instant | None
+    run_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """A `skipped` or `missed` row that takes in `count` more fires, up to `last_fire_at`."""
+
+    id: str
+    count: int
+    last_fire_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """All that is to be written for the schedules of one transaction.
+
+    `schedules` are as they stand afterwards. `runs` are new runs, `absent` the new `skipped` and `missed` rows.
+    `replaced`: the schedules whose other active runs are to be cancelled before anything is inserted.
+    """
+
+    schedules: Mapping[str, Schedule]
+    runs: tuple[Run, ...]
+    absent: tuple[Run, ...]
+    extensions: tuple[Extension, ...]
+    advances: tuple[Advance, ...]
+    replaced: tuple[str, ...]
+    absences: tuple[tuple[str, Absence], ...]
+    faults: tuple[CorruptRow, ...]
+
+    def started(self, worker_id: str, worker: str, slots: int, now: Instant) -> Batch:
+        """The same with up to `slots` of the runs that may start by `now` held by the worker already."""
+        runs = []
+        for run in self.runs:
+            if slots > 0 and run.available_at is not None and run.available_at <= now:
+                slots -= 1
+                run = _started(run, worker_id, worker, now)  # noqa: PLW2901
+            runs.append(run)
+        return replace(self, runs=tuple(runs))
+
+    def fired(self, inserted: Collection[str], planned: int, next_due_ms: int | None) -> Fired:
+        """The answer, once it is known which of `runs` were new to the table."""
+        runs = tuple(run for run in self.runs if run.id in inserted)
+        claims = [
+            Claim(run=run, schedule=self.schedules[run.schedule_id])
+            for run in runs
+            if run.status is RunStatus.RUNNING
+        ]
+        return Fired(
+            planned=planned,
+            runs=runs,
+            claims=tuple(claims),
+            absences=self.absences,
+            faults=self.faults,
+            next_due_ms=next_due_ms,
+        )
+
+
+def decode_facts(row: Sequence[Any]) -> tuple[str, Facts]:
+    """(schedule id, facts) of a row of the query `situations`."""
+    schedule_id, active, waiting, running, tail_id, status, reason, cause, last_fire_at = row
+    tail = None
+    if status in (RunStatus.SKIPPED, RunStatus.MISSED) and cause != Cause.MANUAL and reason in _REASONS:
+        tail = Tail(
+            run_id=str(tail_id), status=RunStatus(status), reason=Reason(reason), last_fire_at=last_fire_at
+        )
+    return schedule_id, Facts(situation=Situation(active=active, waiting=waiting, tail=tail), running=running)
+
+
+def plan_batch(
+    schedules: Sequence[Schedule],
+    facts: Mapping[str, Facts],
+    plan: PlanFunction,
+    now: Instant,
+    unreadable: Sequence[CorruptRow] = (),
+) -> Batch:
+    """Plans each schedule; one that cannot be planned becomes a fault, like those that were `unreadable`, and leaves
+    the others alone."""
+    planned: list[tuple[Schedule, Plan]] = []
+    faults = list(unreadable)
+    for schedule in schedules:
+        try:
+            made = plan(schedule, facts[schedule.id].situation, now)
+        except CorruptRow as fault:
+            faults.append(fault)
+        except (ValueError, OverflowError, AgentclockError) as error:
+            faults.append(CorruptRow("schedules", schedule.id, str(error)))
+        else:
+            if made.fault is None:
+                planned.append((schedule, made))
+            else:
+                faults.append(CorruptRow("schedules", schedule.id, made.fault))
+    return batch_of(planned, facts, now, faults)
+
+
+def batch_of(
+    planned: Sequence[tuple[Schedule, Plan]],
+    facts: Mapping[str, Facts],
+    now: Instant,
+    faults: Sequence[CorruptRow] = (),
+) -> Batch:
+    """The rows that these plans come to."""
+    runs: list[Run] = []
+    absences: list[tuple[Schedule, Absence]] = []
+    for schedule, made in planned:
+        released = made.cancel_active and not facts[schedule.id].running
+        runs += [_run(schedule, fire, now, released=released) for fire in made.fires]
+        absences += [(schedule, absence) for absence in made.absences]
+    return Batch(
+        schedules={schedule.id: _advanced(schedule, made) for schedule, made in planned},
+        runs=tuple(runs),
+        absent=tuple(_absent(schedule, gap, now) for schedule, gap in absences if gap.extends is None),
+        extensions=tuple(
+            Extension(id=gap.extends, count=gap.count, last_fire_at=gap.last_fire_at)
+            for _, gap in absences
+            if gap.extends is not None
+        ),
+        advances=tuple(_advance(schedule, made) for schedule, made in planned),
+        replaced=tuple(schedule.id for schedule, made in planned if made.cancel_active),
+        absences=tuple((schedule.id, gap) for schedule, gap in absences),
+        faults=tuple(faults),
+    )
+
+
+def _run(schedule: Schedule, fire: Fire, now: Instant, *, released: bool) -> Run:
+    """`released`: nothing is left to wait for, since what was active is cancelled and none of it was running."""
+    return Run(
+        id=fire.run_id,
+        schedule_id=schedule.id,
+        user_id=schedule.user_id,
+        cause=fire.cause,
+        fire_at=fire.fire_at,
+        available_at=now if released and fire.available_at is None else fire.available_at,
+        created_at=now,
+    )
+
+
+def _started(run: Run, worker_id: str, worker: str, now: Instant) -> Run:
+    return replace(
+        run, status=RunStatus.RUNNING, attempt=1, fence=1, worker_id=worker_id, worker=worker, started_at=now
+    )
+
+
+def _absent(schedule: Schedule, gap: Absence, now: Instant) -> Run:
+    return Run(
+        id=gap.run_id,
+        schedule_id=schedule.id,
+        user_id=schedule.user_id,
+        cause=gap.cause,
+        fire_at=gap.fire_at,
+        last_fire_at=gap.last_fire_at,
+        fire_count=gap.count,
+        status=gap.status,
+        reason=gap.reason,
+        created_at=now,
+        completed_at=now,
+    )
+
+
+def _advance(schedule: Schedule, made: Plan) -> Advance:
+    return Advance(
+        id=schedule.id,
+        old_next_fire_at=schedule.next_fire_at,
+        next_fire_at=made.next_fire_at,
+        last_fire_at=made.last_fire_at,
+        run_count=made.run_count,
+    )
+
+
+def _advanced(schedule: Schedule, made: Plan) -> Schedule:
+    return replace(
+        schedule,
+        next_fire_at=made.next_fire_at,
+        last_fire_at=made.last_fire_at,
+        run_count=made.run_count,
+    )

@@ -1,0 +1,67 @@
+-- name: due_schedules
+SELECT {schedule_columns} FROM {prefix}schedules s
+WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at <= :now
+ORDER BY s.next_fire_at LIMIT :limit;
+
+-- name: next_due
+SELECT min(s.next_fire_at) FROM {prefix}schedules s
+WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL;
+
+-- name: situations
+-- One row a schedule: its active, waiting and running runs, and the newest row of its history.
+SELECT j.value,
+    (SELECT count(*) FROM {prefix}runs r
+     WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused')),
+    (SELECT count(*) FROM {prefix}runs r
+     WHERE r.schedule_id = j.value AND r.status = 'pending' AND r.available_at IS NULL),
+    (SELECT count(*) FROM {prefix}runs r
+     WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused') AND r.status = 'running'),
+    t.id, t.status, t.reason, t.cause, coalesce(t.last_fire_at, t.fire_at)
+FROM json_each(:ids) j
+LEFT JOIN {prefix}runs t ON t.id = (
+    SELECT r.id FROM {prefix}runs r WHERE r.schedule_id = j.value ORDER BY r.id DESC LIMIT 1);
+
+-- name: disable_schedule
+UPDATE {prefix}schedules SET enabled = 0, disabled_reason = :reason, version = version + 1, updated_at = :now
+WHERE id = :id;
+
+-- name: cancel_waiting_of
+-- Of schedules whose newest fire replaces what is still going on: what is not running ends at once ...
+UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
+WHERE schedule_id IN (SELECT value FROM json_each(:ids))
+    AND status IN ('pending', 'running', 'paused') AND status <> 'running';
+
+-- name: cancel_running_of
+-- ... and what is running is marked for its worker.
+UPDATE {prefix}runs SET cancel_requested = 1
+WHERE schedule_id IN (SELECT value FROM json_each(:ids))
+    AND status IN ('pending', 'running', 'paused') AND status = 'running';
+
+-- local: existing_runs
+SELECT r.id FROM {prefix}runs r WHERE r.id IN (SELECT value FROM json_each(:ids));
+
+-- name: insert_run
+INSERT INTO {prefix}runs (
+    id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, attempt, refusals,
+    available_at, worker_id, worker, fence, cancel_requested, created_at, started_at, completed_at
+) VALUES (
+    :id, :schedule_id, :user_id, :cause, :fire_at, :last_fire_at, :fire_count, :status, :reason, :attempt, :refusals,
+    :available_at, :worker_id, :worker, :fence, :cancel_requested, :created_at, :started_at, :completed_at
+) ON CONFLICT (id) DO NOTHING;
+
+-- name: extend_absence
+UPDATE {prefix}runs SET fire_count = fire_count + :count, last_fire_at = :last_fire_at, completed_at = :now
+WHERE id = :id;
+
+-- name: advance_schedule
+UPDATE {prefix}schedules
+SET next_fire_at = :next_fire_at, last_fire_at = :last_fire_at, run_count = :run_count
+WHERE id = :id AND next_fire_at IS :old_next_fire_at;
+
+-- name: start_attempt
+-- A number is used again when the attempt before it never happened (the target refused the connection).
+INSERT INTO {prefix}attempts (run_id, number, status, worker, started_at)
+VALUES (:run_id, :number, 'running', :worker, :now)
+ON CONFLICT (run_id, number) DO UPDATE SET
+    status = 'running', worker = excluded.worker, started_at = excluded.started_at, completed_at = NULL,
+    status_code = NULL, agent_run_id = NULL, error = NULL;

@@ -1,0 +1,71 @@
+-- name: insert_schedule
+INSERT INTO {prefix}schedules (
+    id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
+    timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,
+    misfire_grace_seconds, timeout_seconds, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds,
+    tags, enabled, disabled_reason, managed_by, next_fire_at, last_fire_at, run_count, timetable_since,
+    zone_data_version, version, created_at, updated_at
+) VALUES (
+    :id, :name, :description, :user_id, :target, :method, :endpoint, :payload, :cron_expr, :run_at,
+    :interval_seconds, :anchor_at, :timezone, :start_at, :end_at, :max_runs, :jitter_seconds, :overlap, :catch_up,
+    :catch_up_window_seconds, :misfire_grace_seconds, :timeout_seconds, :max_retries, :retry_delay_seconds,
+    :retry_backoff, :retry_max_delay_seconds, :tags, :enabled, :disabled_reason, :managed_by, :next_fire_at,
+    :last_fire_at, :run_count, :timetable_since, :zone_data_version, :version, :created_at, :updated_at
+);
+
+-- name: get_schedule
+SELECT {schedule_columns} FROM {prefix}schedules s
+WHERE s.id = :id AND s.deleted_at IS NULL AND (:user_id IS NULL OR s.user_id = :user_id);
+
+-- name: update_schedule
+UPDATE {prefix}schedules SET
+    name = :name, description = :description, user_id = :user_id, target = :target, method = :method,
+    endpoint = :endpoint, payload = :payload, cron_expr = :cron_expr, run_at = :run_at,
+    interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
+    end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
+    catch_up = :catch_up, catch_up_window_seconds = :catch_up_window_seconds,
+    misfire_grace_seconds = :misfire_grace_seconds, timeout_seconds = :timeout_seconds, max_retries = :max_retries,
+    retry_delay_seconds = :retry_delay_seconds, retry_backoff = :retry_backoff,
+    retry_max_delay_seconds = :retry_max_delay_seconds, tags = :tags, enabled = :enabled,
+    disabled_reason = :disabled_reason, managed_by = :managed_by, next_fire_at = :next_fire_at,
+    last_fire_at = :last_fire_at, run_count = :run_count, timetable_since = :timetable_since,
+    zone_data_version = :zone_data_version, version = :version, updated_at = :updated_at
+WHERE id = :id;
+
+-- name: delete_schedule
+UPDATE {prefix}schedules SET deleted_at = :now, enabled = 0, next_fire_at = NULL, version = version + 1
+WHERE id = :id AND deleted_at IS NULL AND (:user_id IS NULL OR user_id = :user_id);
+
+-- name: cancel_runs_of_deleted
+UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
+WHERE schedule_id = :id AND status IN ('pending', 'running', 'paused') AND status <> 'running';
+
+-- name: list_schedules
+SELECT {schedule_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where}
+ORDER BY s.created_at DESC, s.id DESC LIMIT :limit OFFSET :offset;
+
+-- name: count_schedules
+SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
+
+-- name: schedules_of_user
+s.user_id = :user_id
+
+-- name: schedules_named_like
+instr(agentclock_fold(s.name), agentclock_fold(:name_contains)) > 0
+
+-- name: schedules_tagged
+CASE WHEN json_valid(s.tags) THEN EXISTS (SELECT 1 FROM json_each(s.tags) tag WHERE tag.value = :tag) ELSE false END
+
+-- name: schedules_calling
+s.target = :target OR s.endpoint = :target OR s.method = 'POST' AND rtrim(s.endpoint, '/') IN
+    ('/agents/' || :target || '/runs', '/teams/' || :target || '/runs', '/workflows/' || :target || '/runs')
+
+-- name: schedules_after
+(s.created_at, s.id) < (:cursor_created_at, :cursor_id)
+
+-- name: stale_zone_schedules
+SELECT s.id FROM {prefix}schedules s
+WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL AND s.cron_expr IS NOT NULL
+    AND s.zone_data_version IS NOT :version
+ORDER BY s.next_fire_at LIMIT :limit;

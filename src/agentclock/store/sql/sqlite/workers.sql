@@ -1,0 +1,36 @@
+-- name: live_worker
+SELECT w.name FROM {prefix}workers w WHERE w.id = :worker_id AND w.lease_until > :now;
+
+-- name: register_worker
+INSERT INTO {prefix}workers (id, name, app_version, started_at, lease_until)
+VALUES (:id, :name, :app_version, :now, :lease_until)
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
+
+-- name: renew_lease
+-- A lease that is over stays over: its runs may have been given away.
+UPDATE {prefix}workers SET lease_until = :lease_until WHERE id = :worker_id AND lease_until > :now;
+
+-- name: cancel_requests
+SELECT r.id FROM {prefix}runs r
+WHERE r.status = 'running' AND r.worker_id = :worker_id AND r.cancel_requested ORDER BY r.id;
+
+-- name: end_lease
+UPDATE {prefix}workers SET lease_until = :now WHERE id = :worker_id AND lease_until > :now;
+
+-- local: end_other_leases
+UPDATE {prefix}workers SET lease_until = :now WHERE lease_until > :now;
+
+-- name: orphaned
+SELECT {run_columns}, {schedule_columns}
+FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id
+WHERE r.status = 'running' AND NOT EXISTS (
+    SELECT 1 FROM {prefix}workers w WHERE w.id = r.worker_id AND w.lease_until > :now)
+ORDER BY r.id LIMIT :limit;
+
+-- name: raise_fence
+UPDATE {prefix}runs SET fence = :fence WHERE id = :id;
+
+-- name: list_workers
+SELECT {worker_columns},
+    (SELECT count(*) FROM {prefix}runs r WHERE r.status = 'running' AND r.worker_id = w.id)
+FROM {prefix}workers w ORDER BY w.started_at DESC, w.id;
