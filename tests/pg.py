@@ -164,7 +164,7 @@ class PostgresServer:
             stderr=subprocess.STDOUT,
             cwd=self._folder,
             start_new_session=True,
-            preexec_fn=_die_with_parent if _LIBC else None,
+            preexec_fn=_die_with_parent if _LIBC else None,  # noqa: PLW1509 - it makes one system call
             **identity,
         )
 

@@ -202,7 +202,7 @@ class Store(Protocol):
         user_id: str | None = None,
         expected_version: int | None = None,
     ) -> Schedule:
-        """Locks the row, writes what `change` makes of it, version + 1 (nothing is written if it is equal).
+        """Locks the row, writes what `change` makes of it with version + 1 and updated_at (nothing if it is equal).
 
         Raises NotFound, NameTaken, VersionConflict, CorruptRow, and whatever `change` raises.
         """

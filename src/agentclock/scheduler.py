@@ -154,7 +154,7 @@ class Scheduler:
         values = read_draft(SchedulePatch, patch).values()
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
-            return _stamped(self._changed(schedule, values, now), schedule, now)
+            return self._changed(schedule, values, now)
 
         return await self._write(schedule_id, change, user_id, expected_version)
 
@@ -175,7 +175,7 @@ class Scheduler:
                 return schedule
             load_zone(schedule.timezone)
             parse_cron(schedule.cron_expr or "")
-            return _stamped(rearmed(replace(schedule, enabled=True, disabled_reason=None), now), schedule, now)
+            return rearmed(replace(schedule, enabled=True, disabled_reason=None), now)
 
         return await self._write(schedule_id, change, user_id)
 
@@ -183,7 +183,7 @@ class Scheduler:
         """Nothing is due any more; runs that exist go on. Raises NotFound."""
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
-            return _stamped(replace(schedule, enabled=False, next_fire_at=None), schedule, now)
+            return replace(schedule, enabled=False, next_fire_at=None)
 
         return await self._write(schedule_id, change, user_id)
 
@@ -290,7 +290,7 @@ class Scheduler:
         version, seen = tzdata_version(), set[str]()
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
-            return _stamped(_with_zone_data(schedule, version, now), schedule, now)
+            return _with_zone_data(schedule, version, now)
 
         while True:
             stale = await self._store.stale_zone_schedules(version, ZONE_BATCH)
@@ -359,11 +359,6 @@ class Scheduler:
 
     async def _with_attempts(self, run: Run) -> RunDetail:
         return RunDetail(run=run, attempts=tuple(await self._store.attempts(run.id)))
-
-
-def _stamped(changed: Schedule, before: Schedule, now: Instant) -> Schedule:
-    """A change that changes nothing leaves no trace, not even a time."""
-    return before if changed == before else replace(changed, updated_at=now)
 
 
 def _with_zone_data(schedule: Schedule, version: str, now: Instant) -> Schedule:

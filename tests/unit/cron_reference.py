@@ -19,7 +19,7 @@ def numbers(text: str, field: int) -> set[int]:
     known = NAMES if field == 3 else WEEKDAYS if field == 4 else {}
     found: set[int] = set()
     for item in text.lower().split(","):
-        if item.endswith(("l", "w")) and item != "jul" or "#" in item:
+        if "#" in item or (item != "jul" and item.endswith(("l", "w"))):
             continue
         body, _, step = item.partition("/")
         low, dash, high = body.partition("-")
@@ -58,9 +58,9 @@ class Reference:
                 return True
             if item == "LW" and local.day == self._nearest_weekday(local, length):
                 return True
-            if item[:-1].isdigit() and item.endswith("W") and int(item[:-1]) <= length:
-                if local.day == self._nearest_weekday(local, int(item[:-1])):
-                    return True
+            near = int(item[:-1]) if item.endswith("W") and item != "LW" else length + 1
+            if near <= length and local.day == self._nearest_weekday(local, near):
+                return True
         return local.day in self.sets[2]
 
     @staticmethod

@@ -28,8 +28,12 @@ JANUARY, JULY = BERLIN.to_epoch(2026, 1, 1), BERLIN.to_epoch(2026, 7, 1)
         ("30 9-17 * * 1-5", "Every hour from 09:30 to 17:30, Monday to Friday"),
         ("0 */2 * * *", "Every 2 hours, every day"),
         ("15 */2 * * *", "Every 2 hours from 00:15, every day"),
-        ("0 9-17/2 * * *", "Every 2 hours from 09:00 to 17:00, every day"),
-        ("0 */5 * * *", "Every 5 hours from 00:00 to 20:00, every day"),
+        ("0 9-17/2 * * *", "At 09:00, 11:00, 13:00, 15:00 and 17:00, every day"),
+        ("0 1-23/2 * * *", "Every 2 hours from 01:00 to 23:00, every day"),
+        (
+            "0 0-2,4,6,8-12 * * *",
+            "At 00:00, 01:00, 02:00, 04:00, 06:00, 08:00, 09:00, 10:00, 11:00 and 12:00, every day",
+        ),
         ("*/15 9-17 * * *", "Every 15 minutes from 09:00 to 17:45, every day"),
         ("* 3 * * *", "Every minute from 03:00 to 03:59, every day"),
         ("*/20 2 * * *", "Every 20 minutes from 02:00 to 02:40, every day"),
@@ -66,11 +70,13 @@ JANUARY, JULY = BERLIN.to_epoch(2026, 1, 1), BERLIN.to_epoch(2026, 7, 1)
         ),
         (
             "0 0 */10 * mon-fri",
-            "At 00:00, on every 10th day from the 1st to the 31st of the month, but only if that is a day from Monday to Friday",
+            "At 00:00, on every 10th day from the 1st to the 31st of the month, "
+            "but only if that is a day from Monday to Friday",
         ),
         (
             "0 0 */10 * friL",
-            "At 00:00, on every 10th day from the 1st to the 31st of the month, but only if that is the last Friday of the month",
+            "At 00:00, on every 10th day from the 1st to the 31st of the month, "
+            "but only if that is the last Friday of the month",
         ),
     ],
 )
@@ -83,7 +89,10 @@ def test_explain(expression: str, sentence: str) -> None:
     [
         ("*/7 * * * *", "minute: step 7 does not divide 60: it starts anew at 0, so the last distance is shorter"),
         ("0 */5 * * *", "hour: step 5 does not divide 24: it starts anew at 0, so the last distance is shorter"),
-        ("0 0 */2 * *", "day-of-month: step 2 does not divide 31: it starts anew at 1, so the last distance is shorter"),
+        (
+            "0 0 */2 * *",
+            "day-of-month: step 2 does not divide 31: it starts anew at 1, so the last distance is shorter",
+        ),
         ("0 0 * * */2", "day-of-week: step 2 does not divide 7: it starts anew at 0, so the last distance is shorter"),
         ("*/90 * * * *", "minute: step 90 is larger than its range: only 0 matches"),
         ("10-15/9 * * * *", "minute: step 9 is larger than its range: only 10 matches"),
@@ -101,7 +110,7 @@ def test_warnings(expression: str, warning: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     ["*/5 * * * *", "0 */2 * * *", "5/15 * * * *", "9-17/3 9-17/2 * * *", "0 0 L * *", "0 0 31 1 *", "0 0 1-31 * *",
-     "0 0 1 * */7", "0 0 * */3 *", "0 9 * * mon-fri", "@daily", "@hourly", "30 2 * * *"],
+     "0 0 * */3 *", "0 9 * * mon-fri", "@daily", "@hourly", "30 2 * * *"],
 )  # fmt: skip
 def test_nothing_to_warn_about(expression: str) -> None:
     assert Cron.parse(expression).warnings(UTC, JANUARY) == []

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from agentclock.core.cron import Cron, CronError
 from agentclock.core.zones import Zone
 
-_spec = importlib.util.spec_from_file_location(
-    "cron_reference", Path(__file__).with_name("cron_reference.py")
-)
-assert _spec and _spec.loader
+_spec = importlib.util.spec_from_file_location("cron_reference", Path(__file__).with_name("cron_reference.py"))
+assert _spec is not None
+assert _spec.loader is not None
 _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 Reference = _module.Reference
@@ -62,7 +61,7 @@ def test_runs_around_clock_changes_equal_a_simulated_daemon(name: str) -> None:
     pick = random.Random(name)
     instants = changes(zone, 100_000_000, 5_000_000_000) or [1_800_000_000]
     for change in pick.sample(instants, min(2, len(instants))):
-        for expression in pick.sample(EXPRESSIONS, 3):
+        for expression in pick.sample(EXPRESSIONS, 2):
             start, end = change - DAY // 2, change + DAY // 2
             expected = Reference(expression).runs(name, start, end)
             assert Cron.parse(expression).between(start, end, zone, 5000) == expected, (expression, change)
@@ -127,11 +126,10 @@ def test_matching_days_equal_the_reference(expression: str, month: int) -> None:
     cron = parsed(expression)
     if cron is None:
         return
-    minute, hour, *days = expression.split()
-    at_noon = Cron.parse(" ".join(["0", "12", *days]))
+    daily_noon = " ".join(["0", "12", *expression.split()[2:]])
+    at_noon, reference = Cron.parse(daily_noon), Reference(daily_noon)
     zone = Zone.load("UTC")
     start, end = zone.to_epoch(month // 12, month % 12 + 1, 1), zone.to_epoch(month // 12, month % 12 + 1, 28)
-    reference = Reference(" ".join(["0", "12", *days]))
     noons = range(start + DAY // 2, end + DAY, DAY)
     expected = [noon for noon in noons if reference.matches(_module.local_time(noon, zoneinfo.ZoneInfo("UTC")))]
     assert at_noon.between(start, end + DAY - 1, zone, 50) == expected
@@ -160,9 +158,11 @@ def test_between_is_iterated_next(expression: str, name: str, start: int, span: 
     cron, zone = parsed(expression), Zone.load(name)
     if cron is None:
         return
-    found, at = [], start
-    while len(found) < limit and (at := cron.next(at, zone) or start + span + 1) <= start + span:
-        found.append(at)
+    found: list[int] = []
+    due = cron.next(start, zone)
+    while due is not None and due <= start + span and len(found) < limit:
+        found.append(due)
+        due = cron.next(due, zone)
     assert cron.between(start, start + span, zone, limit) == found
     assert found == sorted(set(found))
 

@@ -1,0 +1,29 @@
+"""The REST interface. `add_routes` puts all of it on an app; the routers can also be included one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from agentclock.api.schedules import build_router
+from agentclock.api.status import build_status_router
+from agentclock.scheduler import Scheduler
+
+__all__ = ["add_routes", "build_router", "build_status_router"]
+
+
+def add_routes(
+    app: FastAPI,
+    scheduler: Scheduler,
+    *,
+    trigger_wait_seconds: float = 25,
+    listener: Callable[[], str] | None = None,
+) -> None:
+    """/schedules and all below it, /health, /ready and /info.
+
+    `trigger_wait_seconds`: how long a trigger waits for the run's end unless the request says so. `listener` says
+    "ok", or why wake-ups from other processes do not arrive.
+    """
+    app.include_router(build_router(scheduler, trigger_wait_seconds=trigger_wait_seconds))
+    app.include_router(build_status_router(scheduler, listener=listener))

@@ -11,7 +11,6 @@ import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
 from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NotFound, StoreUnavailable, Unavailable
 from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message
@@ -26,30 +25,35 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
 
     Neither answer nor log line contains anything of the request but its method and route.
     """
+    if isinstance(error, RequestValidationError):
+        return _invalid([_fault(fault, request) for fault in error.errors()[:_MOST_FAULTS]])
+    if isinstance(error, InvalidField):
+        return _invalid([_field_fault(error, request)])
+    status, detail = _meaning(error)
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _answer(status, detail)
     log = structlog.get_logger("agentclock.api").bind(method=request.method, route=_route_of(request))
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        log.warning("unavailable", reason=type(error).__name__)
+        return _answer(status, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    log.error("request_failed", exc_info=error)
+    return _answer(status, detail)
+
+
+def _meaning(error: Exception) -> tuple[HTTPStatus, str]:
     match error:
-        case RequestValidationError():
-            return _invalid([_fault(fault, request) for fault in error.errors()[:_MOST_FAULTS]])
-        case InvalidField():
-            return _invalid([_field_fault(error, request)])
         case NotFound():
-            return _answer(HTTPStatus.NOT_FOUND, str(error))
+            return HTTPStatus.NOT_FOUND, str(error)
         case Conflict():
-            return _answer(HTTPStatus.CONFLICT, str(error))
+            return HTTPStatus.CONFLICT, str(error)
+        case StoreUnavailable():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer at the moment: try again"
         case Unavailable():
-            log.warning("unavailable", reason=type(error).__name__)
-            known = not isinstance(error, StoreUnavailable)
-            detail = str(error) if known else "The database does not answer at the moment: try again"
-            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return HTTPStatus.SERVICE_UNAVAILABLE, str(error)
         case CorruptRow():
-            log.error("row_unreadable", table=error.table, row_id=error.row_id, reason=error.reason)
-            detail = f"The stored row cannot be read: {error.table} {error.row_id}"
-            return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
-        case ClientDisconnect():
-            return _answer(HTTPStatus.BAD_REQUEST, "The request ended early")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, f"The stored row cannot be read: {error.table} {error.row_id}"
         case _:
-            log.error("request_failed", exc_info=error)
-            return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error"
 
 
 def _answer(status: HTTPStatus, detail: object, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from agentclock.api.errors import error_response
 from agentclock.drafts import PAYLOAD_BYTES, PAYLOAD_DEPTH
@@ -30,6 +32,8 @@ class ApiRoute(APIRoute):
                 return await handle(await _strictly_read(request) if takes_body else request)
             except HTTPException:
                 raise
+            except ClientDisconnect:
+                return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody will read it
             except Exception as error:
                 return error_response(error, request)
 

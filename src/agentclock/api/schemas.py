@@ -324,7 +324,7 @@ class Fire(BaseModel):
     utc: str = Field(examples=["2026-03-29T01:00:00.000Z"])
     local: str = Field(examples=["2026-03-29T03:00:00+02:00"])
     offset: str = Field(examples=["+02:00"])
-    epoch: float = Field(description="Epoch seconds.", examples=[1774746000])
+    epoch: int = Field(description="Epoch seconds.", examples=[1774746000])
     note: str | None = Field(description="What a clock change has to do with it.")
 
 
@@ -337,7 +337,7 @@ class Preview(BaseModel):
 
 def preview_out(preview: PreviewResult) -> Preview:
     fires = [
-        Fire(utc=iso_utc(fire.at), local=fire.local, offset=fire.offset, epoch=fire.at / SECOND, note=fire.note)
+        Fire(utc=iso_utc(fire.at), local=fire.local, offset=fire.offset, epoch=fire.at // SECOND, note=fire.note)
         for fire in preview.occurrences
     ]
     return Preview(

@@ -60,9 +60,8 @@ def doctor(config_file: ConfigFile = None, database: Database = None, target: Ta
 async def _examine(settings: Settings) -> list[Finding]:
     findings = [Finding("zone data", Verdict.OK, f"IANA {tzdata_version()}")]
     findings += await _examine_targets(settings)
-    path = Path(sqlite_path(settings.database))
-    if not is_postgres(settings.database) and not path.exists():
-        detail = f"{path} does not exist yet: `agentclock serve` makes it"
+    if not await asyncio.to_thread(_exists, settings.database):
+        detail = f"{settings.database} does not exist yet: `agentclock serve` makes it"
         return [Finding("database", Verdict.TROUBLE, detail), *findings]
     try:
         store, _ = make_store(settings, SystemClock(), auto_migrate=False)
@@ -75,6 +74,11 @@ async def _examine(settings: Settings) -> list[Finding]:
         return [Finding("database", Verdict.TROUBLE, str(error)), *findings]
     finally:
         await store.close()
+
+
+def _exists(database: str) -> bool:
+    """Opening an SQLite file that is not there would make it, and a doctor only looks."""
+    return is_postgres(database) or Path(sqlite_path(database)).exists()
 
 
 async def _examine_store(settings: Settings, store: Store) -> AsyncIterator[Finding]:

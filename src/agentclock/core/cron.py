@@ -6,7 +6,7 @@ cron's (3.0pl1-162). A job is *wildcard* if its minute or hour field starts with
 
 * Clocks go forward: a fixed-time job due in the gap runs once, right after the jump.
 * Clocks go back: a fixed-time job runs once, at the first occurrence; wildcard jobs run in both passes.
-* Changes of three hours and more are a new clock: nothing is made up, nothing is held back.
+* Three hours forward or more, or more than three hours back, is a new clock: nothing is made up or held back.
 
 How it works: an expression is a set of local minutes, and local time is a row of segments of constant
 offset (`agentclock.core.zones.Segment`). A segment tells from which local minute on jobs of each kind count

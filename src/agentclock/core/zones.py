@@ -5,8 +5,8 @@ package's, cannot tell its version, and has no "when does the offset change next
 schedules an hour wrong.
 
 ``core`` does no I/O, with one exception, here: the zone tables are static data that belongs to this
-package's dependencies, like a constant that is too large to be written out. `_sources` and `_read_zone`
-read them, through ``importlib.resources`` and ``pathlib``, once per process; all else is arithmetic.
+package's dependencies, like a constant that is too large to be written out. `_sources`, `_names` and
+`_read_zone` read them, through ``importlib.resources`` and ``pathlib``, once per process; all else is arithmetic.
 
 Instants are epoch seconds (UTC), offsets are seconds east of UTC.
 """
@@ -28,6 +28,7 @@ from agentclock.core.tzif import YearRule, ZoneHistory, parse_tzif
 
 _EVER = 1 << 60
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_SUMMARY = "tzdata.zi"
 _NOT_A_PLACE = frozenset({"factory", "localtime", "posixrules"})
 
 # Rule years are computed in pages of 2**30 seconds, about 34 years.
@@ -231,11 +232,10 @@ def _year_of(at: int) -> int:
 
 
 class _Source(NamedTuple):
-    """A directory of compiled zone files with IANA's one-file summary ``tzdata.zi``."""
+    """A directory of compiled zone files with IANA's one-file summary of them, ``tzdata.zi``."""
 
     version: str
     root: Traversable
-    summary: str
 
 
 @lru_cache(maxsize=1)
@@ -246,19 +246,25 @@ def _sources() -> tuple[_Source, ...]:
     """
     found = []
     for root in (resources.files("tzdata") / "zoneinfo", *map(Path, zoneinfo.TZPATH)):
-        summary = root / "tzdata.zi"
-        if summary.is_file():
-            text = summary.read_text(encoding="utf-8")
-            version = re.match(r"# version (\S+)", text)
-            if version:
-                found.append(_Source(version[1], root, text))
+        try:
+            with (root / _SUMMARY).open(encoding="utf-8") as summary:
+                version = re.match(r"# version (\S+)", summary.readline())
+        except OSError:
+            continue
+        if version:
+            found.append(_Source(version[1], root))
     return tuple(sorted(found, key=lambda source: source.version, reverse=True))
 
 
 @lru_cache(maxsize=8)
 def _names(source: int) -> dict[str, str]:
-    """Names in lower case to names as IANA spells them; nothing else is ever opened."""
-    names = re.findall(r"^(?:Z|L \S+) (\S+)", _sources()[source].summary, re.MULTILINE)
+    """Names in lower case to names as IANA spells them; nothing else is ever opened.
+
+    In the summary zones are lines ``Z name ...`` and links ``L target name``.
+    """
+    text = (_sources()[source].root / _SUMMARY).read_text(encoding="utf-8")
+    names = [line.split(" ", 1)[0] for line in text.split("\nZ ")[1:]]
+    names += [line.split("\n", 1)[0].split(" ")[1] for line in text.split("\nL ")[1:]]
     return {name.lower(): name for name in names if name.lower() not in _NOT_A_PLACE}
 
 

@@ -26,4 +26,3 @@ def run_headers(target: TargetSettings, context: RunContext) -> dict[str, str]:
         # Header values are Latin-1 and lose their outer blanks; percent-encoding keeps every id as it is.
         headers["X-Schedule-Owner"] = quote(schedule.user_id, safe="")
     return headers
-

@@ -58,9 +58,7 @@ class HttpExecutor:
             return Outcome(kind=OutcomeKind.FAILED, status_code=status, error=text)
         except ConnectionBroken as error:
             text = MAYBE_DONE if status is None else f"the connection broke in the middle of the answer {status}"
-            return Outcome(
-                kind=OutcomeKind.FAILED, retryable=True, status_code=status, error=f"{text} ({error})"
-            )
+            return Outcome(kind=OutcomeKind.FAILED, retryable=True, status_code=status, error=f"{text} ({error})")
 
     async def _read(self, answer: Answer) -> Outcome:
         body, cut = await answer.text(self._cap_bytes)

@@ -96,9 +96,7 @@ def refusing_answer(status: int, reason: str, headers: Mapping[str, str], body: 
     wish = retry_after_seconds(headers.get("Retry-After"), datetime.now(UTC)) if retryable else None
     text = error_detail(body)
     error = f"{_status_line(status, reason)}: {text}" if text else _status_line(status, reason)
-    return Outcome(
-        kind=kind, status_code=status, error=error, retryable=retryable, retry_after_seconds=wish
-    )
+    return Outcome(kind=kind, status_code=status, error=error, retryable=retryable, retry_after_seconds=wish)
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:

@@ -73,9 +73,7 @@ class Batch:
         """The answer, once it is known which of `runs` were new to the table."""
         runs = tuple(run for run in self.runs if run.id in inserted)
         claims = [
-            Claim(run=run, schedule=self.schedules[run.schedule_id])
-            for run in runs
-            if run.status is RunStatus.RUNNING
+            Claim(run=run, schedule=self.schedules[run.schedule_id]) for run in runs if run.status is RunStatus.RUNNING
         ]
         return Fired(
             planned=planned,
@@ -92,9 +90,7 @@ def decode_facts(row: Sequence[Any]) -> tuple[str, Facts]:
     schedule_id, active, waiting, running, tail_id, status, reason, cause, last_fire_at = row
     tail = None
     if status in (RunStatus.SKIPPED, RunStatus.MISSED) and cause != Cause.MANUAL and reason in _REASONS:
-        tail = Tail(
-            run_id=str(tail_id), status=RunStatus(status), reason=Reason(reason), last_fire_at=last_fire_at
-        )
+        tail = Tail(run_id=str(tail_id), status=RunStatus(status), reason=Reason(reason), last_fire_at=last_fire_at)
     return schedule_id, Facts(situation=Situation(active=active, waiting=waiting, tail=tail), running=running)
 
 

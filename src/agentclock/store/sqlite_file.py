@@ -132,7 +132,9 @@ def applied_steps(session: Session) -> list[Applied]:
     if not session.value("migrations_exist"):
         return []
     rows = session.rows("applied_migrations")
-    return [Applied(version=version, breaking=bool(breaking), checksum=checksum) for version, breaking, checksum in rows]
+    return [
+        Applied(version=version, breaking=bool(breaking), checksum=checksum) for version, breaking, checksum in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)

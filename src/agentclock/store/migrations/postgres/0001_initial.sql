@@ -1,5 +1,6 @@
 -- Every UPDATE of a schedule's next_fire_at writes all indexes of `schedules` anew: keep them few.
--- Text that carries JSON stays text: jsonb refuses \u0000, which agents do send.
+-- Text that carries JSON stays text: jsonb refuses \u0000, which agents do send. `folded_name` is the name without
+-- regard to case, whatever the database's locale knows about that.
 CREATE TABLE {prefix}schedules (
     id text PRIMARY KEY,
     name text NOT NULL,
@@ -39,7 +40,8 @@ CREATE TABLE {prefix}schedules (
     version bigint NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz,
-    deleted_at timestamptz
+    deleted_at timestamptz,
+    folded_name text NOT NULL DEFAULT ''
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 -- No owner counts as one owner. Also finds the schedules of an owner.
@@ -94,9 +96,12 @@ CREATE INDEX runs_history ON {prefix}runs (schedule_id, id);
 
 CREATE INDEX runs_owner ON {prefix}runs (user_id, id) WHERE user_id IS NOT NULL;
 
-CREATE INDEX runs_failed ON {prefix}runs (id) WHERE status IN ('failed', 'timeout', 'lost');
+-- What people look for when something went wrong; runs that went well are found by the primary key.
+CREATE INDEX runs_unsuccessful ON {prefix}runs (id)
+    WHERE status IN ('failed', 'timeout', 'lost', 'cancelled', 'skipped', 'missed', 'paused');
 
-CREATE INDEX runs_failed_of ON {prefix}runs (schedule_id, id) WHERE status IN ('failed', 'timeout', 'lost');
+CREATE INDEX runs_unsuccessful_of ON {prefix}runs (schedule_id, id)
+    WHERE status IN ('failed', 'timeout', 'lost', 'cancelled', 'skipped', 'missed', 'paused');
 
 CREATE TABLE {prefix}attempts (
     run_id uuid NOT NULL,

@@ -1,13 +1,4 @@
-"""Test doubles that ship with the package: a clock that stands still, an executor with a script.
-
-    clock = FakeClock()
-    clock.advance(seconds=60)           # sleepers whose time has come wake up
-
-    executor = ScriptedExecutor([Outcome(kind=OutcomeKind.FAILED, retryable=True), SUCCESS])
-    executor.hold()                     # attempts stay open ...
-    await executor.started(1)
-    executor.release()                  # ... until now
-"""
+"""A clock that stands still and an executor with a script."""
 
 from __future__ import annotations
 
@@ -18,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from agentclock.core.model import Instant, Outcome, OutcomeKind
 from agentclock.ports import RunContext
+from agentclock.testing.gauge import Gauge
 
 SUCCESS: Final = Outcome(
     kind=OutcomeKind.SUCCESS, status_code=200, output={"content": "done", "content_type": "text/plain"}
@@ -39,7 +31,7 @@ class FakeClock:
         self._monotonic_us = 0
         self._order = itertools.count()
         self._sleepers: dict[int, tuple[int, asyncio.Future[None]]] = {}
-        self._sleeping = _Gauge()
+        self._sleeping = Gauge()
 
     def now(self) -> Instant:
         return self._wall_us // 1000
@@ -117,7 +109,7 @@ class ScriptedExecutor:
         self.closed = False
         self._held = False
         self._open: dict[int, tuple[str, asyncio.Event]] = {}
-        self._calls = _Gauge()
+        self._calls = Gauge()
 
     @property
     def running(self) -> int:
@@ -165,30 +157,6 @@ class ScriptedExecutor:
         if callable(self.script):
             return self.script(context)
         return self.script[min(len(self.contexts), len(self.script) - 1)]
-
-
-class _Gauge:
-    """A number that can be waited for."""
-
-    def __init__(self) -> None:
-        self._value = 0
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-
-    def set(self, value: int) -> None:
-        self._value = value
-        for count, future in self._waiting:
-            if value >= count and not future.done():
-                future.set_result(None)
-
-    async def reaches(self, count: int) -> None:
-        if self._value >= count:
-            return
-        waiter = (count, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
-        try:
-            await waiter[1]
-        finally:
-            self._waiting.remove(waiter)
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

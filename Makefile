@@ -1,0 +1,72 @@
+# agentclock. `make` or `make help` lists what can be made.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+
+.PHONY: help setup demo serve test check format unit conformance integration sim chaos bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.dev ## install everything for development into .venv (once)
+
+demo: .venv/.demo ## see it work: agents, a team and a workflow on schedules, without a key
+	$(BIN)/agentclock demo
+
+serve: .venv/.demo ## run the server (settings from AGENTCLOCK_* variables)
+	$(BIN)/agentclock serve
+
+test: check ## all checks and all tests that end within minutes
+	$(PYTEST) -m "not long" --ignore=tests/chaos --ignore=tests/bench
+
+check: setup ## style, types, layers and tidiness
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(PYTEST) -q tests/test_tidy.py
+
+format: setup ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit: setup ## tests of pure code
+	$(PYTEST) tests/unit
+
+conformance: setup ## one suite for both stores, SQLite and PostgreSQL
+	$(PYTEST) tests/conformance
+
+integration: setup ## servers, processes and agno together
+	$(PYTEST) tests/integration
+
+sim: setup ## simulated weeks with failures, the long tier included
+	$(PYTEST) tests/simulation
+
+chaos: setup ## kill -9, full disks and broken connections (slow)
+	$(PYTEST) tests/chaos
+
+bench: setup ## the figures of the README, as ratios measured here (BENCH_QUICK=1: a small round)
+	@set -e; for script in tests/bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+lock: setup ## recompile requirements/*.txt with the newest versions allowed
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(COMPILE) --extra agno -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/demo.txt
+
+clean: ## remove .venv, caches and build results
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+INSTALLERS := requirements/uv.txt pyproject.toml tools/install
+
+.venv/.dev: requirements/dev.txt $(INSTALLERS)
+	@tools/install dev
+	@touch .venv/.dev .venv/.demo
+
+.venv/.demo: requirements/demo.txt $(INSTALLERS)
+	@tools/install demo
+	@touch .venv/.demo

@@ -1,0 +1,144 @@
+"""Is it alive, is it ready, what is it: /health, /ready and /info."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from agentclock import __version__
+from agentclock.api.requests import ApiRoute
+from agentclock.core.errors import StoreUnavailable
+from agentclock.core.zones import tzdata_version
+from agentclock.scheduler import Scheduler
+
+#: A database that takes longer than this does not count as ready.
+DATABASE_SECONDS: Final = 5.0
+
+
+class Health(BaseModel):
+    status: str = Field(examples=["ok"])
+    version: str
+    tzdata_version: str = Field(description="IANA version of the zone data in use.", examples=["2026f"])
+
+
+class Part(BaseModel):
+    ok: bool
+    status: str
+    detail: str | None = Field(description="What is wrong, or which process does the work.")
+
+
+class Readiness(BaseModel):
+    """Not ready as long as the database does not answer or no engine runs; a listener only makes it quicker."""
+
+    status: str = Field(examples=["ready", "not ready"])
+    database: Part
+    engine: Part
+    listener: Part
+
+
+class Database(BaseModel):
+    backend: str
+    version: str
+    schema_version: int
+    latency_ms: float
+    clock_difference_ms: int
+    warnings: list[str]
+
+
+class Info(BaseModel):
+    name: str
+    version: str
+    tzdata_version: str
+    targets: list[str]
+    database: Database
+
+
+def build_status_router(
+    scheduler: Scheduler, *, listener: Callable[[], str] | None = None, version: str = __version__
+) -> APIRouter:
+    """`listener` says "ok", or why wake-ups from other processes do not arrive."""
+    return StatusRoutes(scheduler, listener, version).router()
+
+
+class StatusRoutes:
+    def __init__(self, scheduler: Scheduler, listener: Callable[[], str] | None, version: str) -> None:
+        self._scheduler = scheduler
+        self._listener = listener
+        self._version = version
+
+    def router(self) -> APIRouter:
+        router = APIRouter(tags=["Status"], route_class=ApiRoute)
+        not_ready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Not ready."}}
+        router.add_api_route("/health", self.health, methods=["GET"])
+        router.add_api_route("/ready", self.ready, methods=["GET"], responses=not_ready)
+        router.add_api_route("/info", self.info, methods=["GET"])
+        return router
+
+    async def health(self) -> Health:
+        """The process is alive. Asks nobody else."""
+        return Health(status="ok", version=self._version, tzdata_version=tzdata_version())
+
+    async def ready(self, response: Response) -> Readiness:
+        """Whether schedules are kept: 200, or 503 with the part that is missing."""
+        database = await self._database()
+        engine = await self._engine()
+        ready = database.ok and engine.ok
+        if not ready:
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return Readiness(
+            status="ready" if ready else "not ready",
+            database=database,
+            engine=engine,
+            listener=self._listener_part(),
+        )
+
+    async def info(self) -> Info:
+        """Versions and configuration, without anything secret."""
+        health = await self._scheduler.health()
+        return Info(
+            name="agentclock",
+            version=self._version,
+            tzdata_version=tzdata_version(),
+            targets=sorted(self._scheduler.targets),
+            database=Database(
+                backend=health.backend,
+                version=health.version,
+                schema_version=health.schema_version,
+                latency_ms=health.latency_ms,
+                clock_difference_ms=health.clock_difference_ms,
+                warnings=list(health.warnings),
+            ),
+        )
+
+    async def _database(self) -> Part:
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                health = await self._scheduler.health()
+        except (StoreUnavailable, TimeoutError):
+            return Part(ok=False, status="unavailable", detail="the database does not answer")
+        return Part(ok=True, status="ok", detail="; ".join(health.warnings) or None)
+
+    async def _engine(self) -> Part:
+        state = self._scheduler.engine_state()
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                owner = await self._scheduler.engine_owner()
+        except (StoreUnavailable, TimeoutError):
+            owner = None
+        if owner is None or state.trouble is not None:
+            return Part(ok=False, status=state.status, detail=state.trouble or "no engine executes runs")
+        return Part(ok=True, status=state.status, detail=f"runs in {owner}")
+
+    def _listener_part(self) -> Part:
+        """Without a listener the poll interval does the work: slower, but nothing is lost."""
+        if self._listener is None:
+            return Part(ok=True, status="none", detail="changes by other processes are found by polling")
+        state = self._listener()
+        if state == "ok":
+            return Part(ok=True, status="ok", detail=None)
+        return Part(ok=False, status="polling", detail=state)

@@ -1,0 +1,233 @@
+"""The store in PostgreSQL 13 or newer: any number of engines on one database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import asyncpg
+
+from agentclock.core.errors import ConfigError, NameTaken
+from agentclock.core.lifecycle import Settlement
+from agentclock.core.model import Attempt, Claim, Instant, Run, RunStatus, Schedule
+from agentclock.ports import (
+    Accounting,
+    Beat,
+    ChangeFunction,
+    Claimed,
+    Clock,
+    Fired,
+    Page,
+    PageRequest,
+    PlanFunction,
+    RunFilter,
+    ScheduleFilter,
+    StoreHealth,
+    WorkerInfo,
+    WorkerRow,
+)
+from agentclock.store import postgres_runs, postgres_schedules
+from agentclock.store.migrating import Applied, drift, load_migrations
+from agentclock.store.postgres_pool import PostgresPool, Session
+from agentclock.store.postgres_schema import applied_steps, ensure_schema
+from agentclock.store.queries import Queries
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: A transaction open for longer than this keeps dead rows from being cleared away.
+OLD_SNAPSHOT_SECONDS: Final = 600
+
+_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+class PostgresStore:
+    """Implements `ports.Store`. Raises ConfigError for a URL or a schema name that cannot be used.
+
+    `pooler`: a connection pooler in transaction mode (PgBouncer and the like) stands before the server.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        clock: Clock,
+        pool_size: int = 8,
+        auto_migrate: bool = True,
+        pooler: bool = False,
+        schema: str = "agentclock",
+    ) -> None:
+        if not _SCHEMA.fullmatch(schema):
+            raise ConfigError([f"schema name {schema!r}: use lower-case letters, digits and _, at most 63"])
+        self._clock = clock
+        self._schema = schema
+        self._auto_migrate = auto_migrate
+        self._steps = load_migrations("postgres", schema=schema)
+        self._pool = PostgresPool(dsn, Queries("postgres", schema=schema), size=pool_size, pooler=pooler)
+
+    # life
+
+    async def open(self) -> None:
+        await self._pool.open()
+        try:
+            await ensure_schema(
+                self._pool, self._steps, schema=self._schema, now=self._clock.store_now(), auto=self._auto_migrate
+            )
+        except BaseException:
+            await self._pool.close()
+            raise
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def health(self) -> StoreHealth:
+        before, started = self._clock.now(), self._clock.monotonic()
+        version, _, standby, theirs = (await self._read(_rows, "server"))[0]
+        latency_ms = (self._clock.monotonic() - started) * 1000
+        ours = (before + self._clock.now()) // 2
+        applied, snapshot_seconds = await self._read(_inspect)
+        warnings = list(drift(self._steps, applied))
+        if standby:
+            warnings.append("this server is a standby: nothing can be written")
+        if snapshot_seconds > OLD_SNAPSHOT_SECONDS:
+            warnings.append(
+                f"a transaction is open for {snapshot_seconds} s; until it ends, claims get slower (look for "
+                "backend_xmin in pg_stat_activity)"
+            )
+        return StoreHealth(
+            backend="postgresql",
+            version=version,
+            schema_version=max((step.version for step in applied), default=0),
+            latency_ms=latency_ms,
+            clock_difference_ms=theirs - ours,
+            warnings=tuple(warnings),
+        )
+
+    async def now(self) -> Instant:
+        now: Instant = (await self._read(_rows, "ruling_time"))[0][0]
+        return now
+
+    # schedules
+
+    async def insert_schedules(self, schedules: Sequence[Schedule]) -> None:
+        if not schedules:
+            return
+        try:
+            await self._write(postgres_schedules.insert_schedules, schedules)
+        except asyncpg.UniqueViolationError as error:
+            raise await self._read(postgres_schedules.clash, schedules) from error
+
+    async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
+        return await self._read(postgres_schedules.get_schedule, schedule_id, user_id)
+
+    async def change_schedule(
+        self,
+        schedule_id: str,
+        change: ChangeFunction,
+        *,
+        user_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> Schedule:
+        wanted: list[Schedule] = []
+
+        def noted(schedule: Schedule, now: Instant) -> Schedule:
+            wanted[:] = [change(schedule, now)]
+            return wanted[0]
+
+        try:
+            return await self._write(postgres_schedules.change_schedule, schedule_id, noted, user_id, expected_version)
+        except asyncpg.UniqueViolationError as error:
+            raise NameTaken(wanted[0].name) from error
+
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> bool:
+        return await self._write(postgres_schedules.delete_schedule, schedule_id, user_id)
+
+    async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
+        return await self._read(postgres_schedules.list_schedules, where, page)
+
+    async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
+        return await self._read(postgres_schedules.stale_zone_schedules, version, limit)
+
+    # firing
+
+    async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:
+        return await self._write(postgres_schedules.fire_due, plan, limit, worker_id, slots)
+
+    async def fire_one(
+        self, schedule_id: str, plan: PlanFunction, *, user_id: str | None = None
+    ) -> tuple[Schedule, Run]:
+        return await self._write(postgres_schedules.fire_one, schedule_id, plan, user_id)
+
+    async def claim(self, worker_id: str, limit: int) -> Claimed:
+        return await self._write(postgres_runs.claim, worker_id, limit)
+
+    async def note_agent_run(self, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None) -> bool:
+        return await self._write(postgres_runs.note_agent_run, run_id, fence, agent_run_id, session_id)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
+        return await self._write(postgres_runs.settle, settlements) if settlements else frozenset()
+
+    async def request_cancel(self, run_id: str) -> RunStatus | None:
+        return await self._write(postgres_runs.request_cancel, run_id)
+
+    # workers
+
+    async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
+        await self._write(postgres_runs.register_worker, worker, lease_seconds)
+        return None
+
+    async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:
+        return await self._write(postgres_runs.renew_lease, worker_id, lease_seconds)
+
+    async def release_engine(self, worker_id: str) -> None:
+        await self._write(postgres_runs.end_lease, worker_id)
+
+    async def orphans(self, limit: int) -> list[Claim]:
+        return await self._write(postgres_runs.orphans, limit)
+
+    async def release_waiting(self) -> int:
+        return await self._write(postgres_runs.release_waiting)
+
+    async def workers(self) -> list[WorkerRow]:
+        return await self._read(postgres_runs.workers)
+
+    # history
+
+    async def get_run(self, run_id: str) -> Run | None:
+        return await self._read(postgres_runs.get_run, run_id)
+
+    async def attempts(self, run_id: str) -> list[Attempt]:
+        return (await self.attempts_of([run_id]))[run_id]
+
+    async def attempts_of(self, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+        return await self._read(postgres_runs.attempts_of, run_ids)
+
+    async def list_runs(self, where: RunFilter, page: PageRequest) -> Page[Run]:
+        return await self._read(postgres_runs.list_runs, where, page)
+
+    async def accounting(self, schedule_id: str, after: Instant, until: Instant) -> Accounting:
+        return await self._read(postgres_runs.accounting, schedule_id, after, until)
+
+    async def prune(self, before: Instant, limit: int) -> int:
+        return await self._write(postgres_runs.prune, before, limit)
+
+    # within
+
+    async def _write(
+        self, operation: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._pool.transact(self._clock.store_now(), lambda session: operation(session, *args, **kwargs))
+
+    async def _read(
+        self, operation: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._pool.read(self._clock.store_now(), lambda session: operation(session, *args, **kwargs))
+
+
+async def _rows(session: Session, name: str) -> list[asyncpg.Record]:
+    return await session.rows(name)
+
+
+async def _inspect(session: Session) -> tuple[list[Applied], int]:
+    return await applied_steps(session), await session.value("oldest_snapshot_seconds")

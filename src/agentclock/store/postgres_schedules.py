@@ -1,0 +1,207 @@
+"""Schedules in PostgreSQL: each function is one operation inside a transaction of its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
+from agentclock.core.model import Instant, Run, Schedule
+from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
+from agentclock.store.firing import Batch, Facts, batch_of, decode_facts, plan_batch
+from agentclock.store.postgres_pool import Session
+from agentclock.store.rows import (
+    SCHEDULE_COLUMNS,
+    clean_text,
+    decode_run,
+    decode_schedule,
+    encode_json,
+    encode_schedule,
+)
+
+_CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
+_NOW = len(SCHEDULE_COLUMNS)
+
+
+async def insert_schedules(session: Session, schedules: Sequence[Schedule]) -> None:
+    rows = [_values(schedule) for schedule in schedules]
+    await session.rows("insert_schedules", **{name: [row[name] for row in rows] for name in rows[0]})
+
+
+async def clash(session: Session, schedules: Sequence[Schedule]) -> Conflict:
+    """Why the unique indexes refused these schedules."""
+    ids = [clean_text(schedule.id) for schedule in schedules]
+    names = [(schedule.name, schedule.user_id) for schedule in schedules]
+    used = next(iter(await session.rows("taken_ids", ids=ids)), None) or _twice(ids)
+    if used is not None:
+        return Conflict(f"A schedule with id '{used[0]}' already exists")
+    columns = {"names": [clean_text(name) for name, _ in names], "user_ids": [clean_text(user) for _, user in names]}
+    taken = await session.row("taken_names", **columns) or _twice(names) or names[0]
+    return NameTaken(taken[0])
+
+
+def _twice(items: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The first item (as a row) that stands in the list twice."""
+    twice = next((item for place, item in enumerate(items) if item in items[:place]), None)
+    return twice if twice is None or isinstance(twice, tuple) else (twice,)
+
+
+async def get_schedule(session: Session, schedule_id: str, user_id: str | None) -> Schedule | None:
+    row = await session.row("get_schedule", id=clean_text(schedule_id), user_id=clean_text(user_id))
+    return None if row is None else decode_schedule(row)
+
+
+async def change_schedule(
+    session: Session, schedule_id: str, change: ChangeFunction, user_id: str | None, expected_version: int | None
+) -> Schedule:
+    schedule, now = await _locked(session, schedule_id, user_id)
+    if expected_version is not None and schedule.version != expected_version:
+        raise VersionConflict
+    changed = change(schedule, now)
+    if changed == schedule:
+        return schedule
+    changed = replace(changed, id=schedule.id, version=schedule.version + 1, updated_at=now)
+    await session.rows("update_schedule", **_values(changed))
+    return changed
+
+
+async def delete_schedule(session: Session, schedule_id: str, user_id: str | None) -> bool:
+    schedule_id = clean_text(schedule_id) or ""
+    if await session.row("delete_schedule", id=schedule_id, user_id=clean_text(user_id)) is None:
+        return False
+    await session.rows("cancel_runs_of_deleted", id=schedule_id)
+    return True
+
+
+async def list_schedules(session: Session, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
+    chosen = schedule_selection(where)
+    values = chosen.values | {
+        "folded_name": (chosen.values.get("name_contains") or "").casefold(),
+        "tag_json": encode_json(chosen.values.get("tag")),
+    }
+    total = await session.value("count_schedules", chosen.conditions, **values)
+    if page.cursor is not None:
+        values["cursor_created_at"], values["cursor_id"] = decode_cursor(page.cursor, int, str)
+        chosen = chosen.after("schedules_after")
+    rows = await session.rows("list_schedules", chosen.conditions, limit=page.limit + 1, offset=offset(page), **values)
+    return page_of(
+        rows,
+        total_count=total,
+        limit=page.limit,
+        decode=decode_schedule,
+        position=lambda row: (row[_CREATED_AT], row[0]),
+    )
+
+
+async def stale_zone_schedules(session: Session, version: str, limit: int) -> list[str]:
+    return [row[0] for row in await session.rows("stale_zone_schedules", version=version, limit=limit)]
+
+
+async def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | None, slots: int) -> Fired:
+    """Lock, look, write, look for the next: the same few statements for one schedule and for hundreds."""
+    rows = await session.rows("due_schedules", limit=max(0, limit), worker_id=clean_text(worker_id))
+    if not rows:
+        return Fired(next_due_ms=await _next_due_ms(session))
+    schedules, unreadable = decoded(rows, decode_schedule)
+    now, worker = rows[0][_NOW], rows[0][_NOW + 1]
+    batch = plan_batch(schedules, await _facts(session, schedules), plan, now, unreadable)
+    if worker_id is not None and worker is not None:
+        batch = batch.started(worker_id, worker, slots, now)
+    inserted = await _write(session, batch, now, worker_id, worker)
+    return batch.fired(inserted, len(rows), await _next_due_ms(session))
+
+
+async def _next_due_ms(session: Session) -> int | None:
+    due = await session.row("next_due")
+    return None if due is None else due[0] - due[1]
+
+
+async def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: str | None) -> tuple[Schedule, Run]:
+    schedule, now = await _locked(session, schedule_id, user_id)
+    facts = await _facts(session, [schedule])
+    made = plan(schedule, facts[schedule.id].situation, now)
+    if made.fault is not None:
+        raise CorruptRow("schedules", schedule.id, made.fault)
+    batch = batch_of([(schedule, made)], facts, now)
+    written = [row.id for rows in (batch.runs, batch.absent, batch.extensions) for row in rows]
+    if not written:
+        raise Conflict("Nothing of this schedule is due")
+    await _write(session, batch, now)
+    row = await session.row("get_run", id=written[0])
+    if row is None:
+        raise NotFound("Run")
+    return batch.schedules[schedule.id], decode_run(row)
+
+
+async def _locked(session: Session, schedule_id: str, user_id: str | None) -> tuple[Schedule, Instant]:
+    row = await session.row("lock_schedule", id=clean_text(schedule_id), user_id=clean_text(user_id))
+    if row is None:
+        raise NotFound("Schedule")
+    return decode_schedule(row), row[_NOW]
+
+
+async def _facts(session: Session, schedules: Sequence[Schedule]) -> Mapping[str, Facts]:
+    rows = await session.rows("situations", ids=[schedule.id for schedule in schedules])
+    return dict(decode_facts(row) for row in rows)
+
+
+async def _write(
+    session: Session, batch: Batch, now: Instant, worker_id: str | None = None, worker: str | None = None
+) -> set[str]:
+    """Answers the ids of those of the batch's rows that were not there before."""
+    if batch.faults:
+        ids, reasons = [fault.row_id for fault in batch.faults], [clean_text(f.reason) for f in batch.faults]
+        await session.rows("disable_schedules", ids=ids, reasons=reasons, at=now)
+    if batch.replaced:
+        await session.rows("cancel_active_of", ids=list(batch.replaced), at=now)
+    if batch.extensions:
+        await session.rows("extend_absences", at=now, **_extensions(batch))
+    if not batch.advances:
+        return set()
+    values = {"at": now, "worker_id": worker_id, "worker": worker, **_new_runs(batch), **_advances(batch)}
+    inserted = {row[0] for row in await session.rows("write_batch", **values)}
+    if waiting := {run.schedule_id for run in batch.runs if run.available_at is None}:
+        # What they wait for may have ended while this was being written.
+        await session.rows("release_waiting_of", ids=sorted(waiting))
+    return inserted
+
+
+def _new_runs(batch: Batch) -> dict[str, list[Any]]:
+    rows = (*batch.runs, *batch.absent)
+    return {
+        "ids": [row.id for row in rows],
+        "schedule_ids": [row.schedule_id for row in rows],
+        "user_ids": [row.user_id for row in rows],
+        "causes": [row.cause.value for row in rows],
+        "fires_at": [row.fire_at for row in rows],
+        "last_fires_at": [row.last_fire_at for row in rows],
+        "fire_counts": [row.fire_count for row in rows],
+        "statuses": [row.status.value for row in rows],
+        "reasons": [None if row.reason is None else row.reason.value for row in rows],
+        "available_at": [row.available_at for row in rows],
+    }
+
+
+def _advances(batch: Batch) -> dict[str, list[Any]]:
+    return {
+        "planned_ids": [step.id for step in batch.advances],
+        "old_next_fires_at": [step.old_next_fire_at for step in batch.advances],
+        "next_fires_at": [step.next_fire_at for step in batch.advances],
+        "newest_fires_at": [step.last_fire_at for step in batch.advances],
+        "run_counts": [step.run_count for step in batch.advances],
+    }
+
+
+def _extensions(batch: Batch) -> dict[str, list[Any]]:
+    return {
+        "ids": [more.id for more in batch.extensions],
+        "counts": [more.count for more in batch.extensions],
+        "last_fires_at": [more.last_fire_at for more in batch.extensions],
+    }
+
+
+def _values(schedule: Schedule) -> dict[str, Any]:
+    row = encode_schedule(schedule)
+    return row | {"folded_name": row["name"].casefold()}

@@ -1,0 +1,69 @@
+"""Brings the schema in PostgreSQL up to date, however many processes start at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from agentclock import __version__
+from agentclock.core.errors import StoreUnavailable
+from agentclock.core.model import Instant
+from agentclock.store.migrating import Applied, Migration, behind, pending
+from agentclock.store.postgres_pool import PostgresPool, Session
+
+OLDEST_SERVER: Final = 13
+
+#: Others may be at the same migration; it takes well under a second, more where tables are large.
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '25s'"
+
+
+async def ensure_schema(
+    pool: PostgresPool, steps: Sequence[Migration], *, schema: str, now: Instant | None, auto: bool
+) -> None:
+    """Reads the version without a lock; only a database that is behind is locked, looked at again, and changed.
+
+    Raises StoreUnavailable: too old a server, a schema this code cannot use, or one behind with `auto` off.
+    """
+    missing = pending(steps, await pool.read(now, _inspect))
+    if missing and not auto:
+        raise behind(missing)
+
+    async def apply(session: Session) -> None:
+        await session.script(_LOCK_TIMEOUT)
+        await session.rows("migration_lock", key=_lock_key(schema))
+        if not await session.value("schema_exists"):
+            await session.script(f'CREATE SCHEMA "{schema}"')
+        await session.rows("create_migrations")
+        for step in pending(steps, await applied_steps(session)):
+            await session.script(*step.statements)
+            await session.rows(
+                "record_migration",
+                version=step.version,
+                breaking=step.breaking,
+                app_version=__version__,
+                checksum=step.checksum,
+            )
+
+    if missing:
+        await pool.transact(now, apply)
+
+
+async def applied_steps(session: Session) -> list[Applied]:
+    if not await session.value("migrations_exist"):
+        return []
+    rows = await session.rows("applied_migrations")
+    return [Applied(version=version, breaking=breaking, checksum=checksum) for version, breaking, checksum in rows]
+
+
+async def _inspect(session: Session) -> list[Applied]:
+    version, number, *_ = (await session.rows("server"))[0]
+    if number < OLDEST_SERVER * 10_000:
+        raise StoreUnavailable(f"PostgreSQL {version} is too old: {OLDEST_SERVER} or newer is needed")
+    return await applied_steps(session)
+
+
+def _lock_key(schema: str) -> int:
+    """One lock for each schema, shared by nobody else's advisory locks."""
+    digest = hashlib.blake2b(f"agentclock migrations of {schema}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

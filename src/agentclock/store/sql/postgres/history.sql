@@ -1,0 +1,63 @@
+-- name: get_run
+SELECT {run_columns} FROM {prefix}runs r WHERE r.id = :id::uuid;
+
+-- name: attempts_of
+SELECT {attempt_columns} FROM {prefix}attempts a WHERE a.run_id = ANY(:ids::uuid[]) ORDER BY a.run_id, a.number;
+
+-- name: list_runs
+SELECT {run_columns} FROM {prefix}runs r WHERE {where} ORDER BY r.id DESC LIMIT :limit::bigint OFFSET :offset::bigint;
+
+-- name: count_runs
+SELECT count(*) FROM {prefix}runs r WHERE {where};
+
+-- name: runs_of_schedule
+r.schedule_id = :schedule_id
+
+-- name: runs_of_user
+r.user_id = :user_id
+
+-- name: runs_since
+r.fire_at >= :since
+
+-- name: runs_until
+r.fire_at < :until
+
+-- local: runs_from_id
+r.id >= :from_id::uuid
+
+-- local: runs_to_id
+r.id < :to_id::uuid
+
+-- name: runs_after
+r.id < :cursor_id::uuid
+
+-- name: accounting
+SELECT
+    coalesce(sum(r.fire_count) FILTER (WHERE r.status NOT IN ('skipped', 'missed')), 0)::bigint,
+    coalesce(sum(r.fire_count) FILTER (WHERE r.status = 'skipped'), 0)::bigint,
+    coalesce(sum(r.fire_count) FILTER (WHERE r.status = 'missed'), 0)::bigint
+FROM {prefix}runs r
+WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id < :end_id::uuid
+    AND r.fire_at > :after AND r.fire_at <= :until
+    AND r.cause <> 'manual';
+
+-- name: prune_runs
+WITH old AS MATERIALIZED (
+    SELECT r.id FROM {prefix}runs r
+    WHERE r.id < :end_id::uuid AND r.status NOT IN ('pending', 'running', 'paused')
+        AND coalesce(r.last_fire_at, r.fire_at) < :before
+    ORDER BY r.id LIMIT :limit::bigint
+    FOR UPDATE SKIP LOCKED
+), pruned AS (
+    DELETE FROM {prefix}runs r USING old WHERE r.id = old.id RETURNING r.id
+), of_pruned AS (
+    DELETE FROM {prefix}attempts a USING old WHERE a.run_id = old.id
+)
+SELECT count(*) FROM pruned;
+
+-- name: prune_schedules
+DELETE FROM {prefix}schedules WHERE id = ANY(ARRAY(
+    SELECT s.id FROM {prefix}schedules s
+    WHERE s.deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {prefix}runs r WHERE r.schedule_id = s.id)
+    LIMIT :limit::bigint
+    FOR UPDATE SKIP LOCKED));

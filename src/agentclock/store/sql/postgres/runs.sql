@@ -1,0 +1,146 @@
+-- local: claim_runs
+-- The subquery on the schedule is a filter on purpose: a join lets the planner leave the queue's order.
+WITH me AS MATERIALIZED (
+    SELECT w.name FROM {prefix}workers w
+    WHERE w.id = :worker_id AND w.retired_at IS NULL AND w.lease_until > coalesce(:now::timestamptz, now())
+), picked AS MATERIALIZED (
+    SELECT r.id FROM {prefix}runs r
+    WHERE r.status = 'pending' AND r.available_at <= coalesce(:now::timestamptz, now())
+        AND (SELECT s.deleted_at FROM {prefix}schedules s WHERE s.id = r.schedule_id) IS NULL
+        AND EXISTS (SELECT 1 FROM me)
+    ORDER BY r.available_at, r.id LIMIT :limit::bigint
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+), taken AS (
+    UPDATE {prefix}runs r SET
+        status = 'running', attempt = r.attempt + 1, fence = r.fence + 1, worker_id = :worker_id,
+        worker = (SELECT me.name FROM me), started_at = coalesce(r.started_at, :now::timestamptz, now())
+    FROM picked WHERE r.id = picked.id
+    RETURNING {run_columns}
+), begun AS (
+    INSERT INTO {prefix}attempts (run_id, number, status, worker, started_at)
+    SELECT taken.id, taken.attempt, 'running', taken.worker, coalesce(:now::timestamptz, now()) FROM taken
+    -- A number is used again when the attempt before it never happened (the target refused the connection).
+    ON CONFLICT (run_id, number) DO UPDATE SET
+        status = 'running', worker = excluded.worker, started_at = excluded.started_at, completed_at = NULL,
+        status_code = NULL, agent_run_id = NULL, error = NULL
+)
+SELECT * FROM taken ORDER BY taken.available_at, taken.id;
+
+-- name: next_available
+SELECT n.available_at, coalesce(:now::timestamptz, clock_timestamp())
+FROM (
+    SELECT r.available_at FROM {prefix}runs r
+    WHERE r.status = 'pending' AND r.available_at > coalesce(:now::timestamptz, now())
+    ORDER BY r.available_at LIMIT 1
+) n;
+
+-- local: fail_runs
+-- For runs that cannot be read: they end, with the reason.
+WITH failed AS (
+    UPDATE {prefix}runs r SET
+        status = 'failed', error = f.error, completed_at = coalesce(:now::timestamptz, now()), available_at = NULL,
+        fence = r.fence + 1
+    FROM unnest(:ids::uuid[], :errors::text[]) AS f (id, error)
+    WHERE r.id = f.id
+    RETURNING r.id, r.attempt, r.error, r.schedule_id
+), ended AS (
+    UPDATE {prefix}attempts a SET
+        status = 'failed', error = failed.error, completed_at = coalesce(:now::timestamptz, now())
+    FROM failed WHERE a.run_id = failed.id AND a.number = failed.attempt
+)
+SELECT DISTINCT failed.schedule_id FROM failed;
+
+-- name: note_agent_run
+WITH noted AS (
+    UPDATE {prefix}runs SET
+        agent_run_id = coalesce(:agent_run_id, agent_run_id), session_id = coalesce(:session_id, session_id)
+    WHERE id = :id::uuid AND fence = :fence AND status = 'running'
+    RETURNING id, attempt
+), of_attempt AS (
+    UPDATE {prefix}attempts a SET agent_run_id = coalesce(:agent_run_id, a.agent_run_id)
+    FROM noted WHERE a.run_id = noted.id AND a.number = noted.attempt
+)
+SELECT noted.id FROM noted;
+
+-- local: settle_runs
+-- Rows are locked in id order, so that two batches never wait for each other in a circle.
+-- Somebody may have asked for a cancel after the worker last looked: then there is no further attempt.
+WITH ends AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :ids::uuid[], :fences::bigint[], :statuses::text[], :available_at::timestamptz[],
+        :completed_at::timestamptz[], :attempts::bigint[], :attempt_numbers::bigint[], :attempt_statuses::text[],
+        :refusals::bigint[], :ended_at::timestamptz[], :status_codes::bigint[], :errors::text[],
+        :agent_run_ids::text[], :session_ids::text[], :inputs::text[], :outputs::text[], :requirements::text[],
+        :metrics::text[]
+    ) AS e (
+        id, fence, status, available_at, completed_at, attempt, attempt_number, attempt_status, refusals, ended_at,
+        status_code, error, agent_run_id, session_id, input, output, requirements, metrics
+    )
+), held AS MATERIALIZED (
+    SELECT r.id, r.cancel_requested AND ends.status = 'pending' AS stopped FROM {prefix}runs r
+    JOIN ends ON ends.id = r.id AND ends.fence = r.fence
+    WHERE r.status = 'running'
+    ORDER BY r.id FOR NO KEY UPDATE OF r
+), settled AS (
+    UPDATE {prefix}runs r SET
+        status = CASE WHEN held.stopped THEN 'cancelled' ELSE e.status END,
+        completed_at = CASE WHEN held.stopped THEN e.ended_at ELSE e.completed_at END,
+        available_at = CASE WHEN NOT held.stopped THEN e.available_at END,
+        worker_id = CASE WHEN e.status = 'pending' THEN NULL ELSE r.worker_id END,
+        attempt = e.attempt, refusals = e.refusals, status_code = e.status_code, error = e.error,
+        agent_run_id = coalesce(e.agent_run_id, r.agent_run_id), session_id = coalesce(e.session_id, r.session_id),
+        input = coalesce(e.input, r.input), output = e.output, requirements = e.requirements, metrics = e.metrics
+    FROM held JOIN ends e ON e.id = held.id
+    WHERE r.id = held.id
+    RETURNING r.id
+), finished AS (
+    UPDATE {prefix}attempts a SET
+        status = e.attempt_status, completed_at = e.ended_at, status_code = e.status_code, error = e.error,
+        agent_run_id = coalesce(e.agent_run_id, a.agent_run_id)
+    FROM held JOIN ends e ON e.id = held.id
+    WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NOT NULL
+), forgotten AS (
+    DELETE FROM {prefix}attempts a USING held JOIN ends e ON e.id = held.id
+    WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NULL
+)
+SELECT settled.id FROM settled;
+
+-- name: release_waiting
+SELECT DISTINCT r.schedule_id FROM {prefix}runs r
+WHERE r.status = 'pending' AND r.available_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM {prefix}runs o
+    WHERE o.schedule_id = r.schedule_id AND o.status IN ('pending', 'running', 'paused')
+        AND (o.status <> 'pending' OR o.available_at IS NOT NULL))
+LIMIT :limit::bigint;
+
+-- name: release_waiting_of
+-- One at a time: the oldest waiting run of each schedule that has nothing else active. The others' rows are locked
+-- first, so that an end or a fire that is being written just now is seen for what it becomes.
+WITH oldest AS MATERIALIZED (
+    SELECT DISTINCT ON (r.schedule_id) r.schedule_id, r.id FROM {prefix}runs r
+    WHERE r.status = 'pending' AND r.available_at IS NULL AND r.schedule_id = ANY(:ids::text[])
+    ORDER BY r.schedule_id, r.id
+), others AS MATERIALIZED (
+    SELECT o.schedule_id FROM {prefix}runs o
+    WHERE o.schedule_id = ANY(ARRAY(SELECT oldest.schedule_id FROM oldest))
+        AND o.status IN ('pending', 'running', 'paused') AND (o.status <> 'pending' OR o.available_at IS NOT NULL)
+    ORDER BY o.id FOR SHARE
+)
+UPDATE {prefix}runs r SET available_at = coalesce(:now::timestamptz, now())
+FROM oldest
+WHERE r.id = oldest.id AND r.status = 'pending' AND r.available_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM others WHERE others.schedule_id = oldest.schedule_id)
+RETURNING r.id;
+
+-- name: cancel_run
+-- Nobody holds a pending or paused run: it ends at once. A running one is marked for its worker.
+UPDATE {prefix}runs SET
+    cancel_requested = cancel_requested OR status = 'running',
+    status = CASE WHEN status = 'running' THEN 'running' ELSE 'cancelled' END,
+    completed_at = CASE WHEN status <> 'running' THEN coalesce(:now::timestamptz, now()) END,
+    available_at = CASE WHEN status = 'running' THEN available_at END
+WHERE id = :id::uuid AND status IN ('pending', 'running', 'paused')
+RETURNING status, schedule_id;
+
+-- name: run_state
+SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id::uuid;

@@ -1,0 +1,99 @@
+-- local: ruling_time
+SELECT coalesce(:now::timestamptz, clock_timestamp());
+
+-- local: insert_schedules
+-- One statement for any number of schedules; the arrays hold a column each.
+INSERT INTO {prefix}schedules (
+    id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
+    timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,
+    misfire_grace_seconds, timeout_seconds, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds,
+    tags, enabled, disabled_reason, managed_by, next_fire_at, last_fire_at, run_count, timetable_since,
+    zone_data_version, version, created_at, updated_at, folded_name
+) SELECT * FROM unnest(
+    :id::text[], :name::text[], :description::text[], :user_id::text[], :target::text[], :method::text[],
+    :endpoint::text[], :payload::text[], :cron_expr::text[], :run_at::timestamptz[], :interval_seconds::bigint[],
+    :anchor_at::timestamptz[], :timezone::text[], :start_at::timestamptz[], :end_at::timestamptz[],
+    :max_runs::bigint[], :jitter_seconds::bigint[], :overlap::text[], :catch_up::text[],
+    :catch_up_window_seconds::bigint[], :misfire_grace_seconds::bigint[], :timeout_seconds::bigint[],
+    :max_retries::bigint[], :retry_delay_seconds::bigint[], :retry_backoff::text[],
+    :retry_max_delay_seconds::bigint[], :tags::text[], :enabled::boolean[], :disabled_reason::text[],
+    :managed_by::text[], :next_fire_at::timestamptz[], :last_fire_at::timestamptz[], :run_count::bigint[],
+    :timetable_since::timestamptz[], :zone_data_version::text[], :version::bigint[], :created_at::timestamptz[],
+    :updated_at::timestamptz[], :folded_name::text[]
+);
+
+-- local: taken_ids
+SELECT s.id FROM {prefix}schedules s WHERE s.id = ANY(:ids::text[]) LIMIT 1;
+
+-- local: taken_names
+SELECT n.name FROM unnest(:names::text[], :user_ids::text[]) AS n (name, user_id)
+JOIN {prefix}schedules s ON s.name = n.name AND coalesce(s.user_id, '') = coalesce(n.user_id, '')
+WHERE s.deleted_at IS NULL LIMIT 1;
+
+-- name: get_schedule
+SELECT {schedule_columns} FROM {prefix}schedules s
+WHERE s.id = :id AND s.deleted_at IS NULL AND (:user_id::text IS NULL OR s.user_id = :user_id);
+
+-- local: lock_schedule
+SELECT {schedule_columns}, coalesce(:now::timestamptz, now()) AS now FROM {prefix}schedules s
+WHERE s.id = :id AND s.deleted_at IS NULL AND (:user_id::text IS NULL OR s.user_id = :user_id)
+FOR NO KEY UPDATE;
+
+-- local: schedules_by_id
+SELECT {schedule_columns} FROM {prefix}schedules s WHERE s.id = ANY(:ids::text[]);
+
+-- name: update_schedule
+UPDATE {prefix}schedules SET
+    name = :name, folded_name = :folded_name, description = :description, user_id = :user_id, target = :target, method = :method,
+    endpoint = :endpoint, payload = :payload, cron_expr = :cron_expr, run_at = :run_at,
+    interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
+    end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
+    catch_up = :catch_up, catch_up_window_seconds = :catch_up_window_seconds,
+    misfire_grace_seconds = :misfire_grace_seconds, timeout_seconds = :timeout_seconds, max_retries = :max_retries,
+    retry_delay_seconds = :retry_delay_seconds, retry_backoff = :retry_backoff,
+    retry_max_delay_seconds = :retry_max_delay_seconds, tags = :tags, enabled = :enabled,
+    disabled_reason = :disabled_reason, managed_by = :managed_by, next_fire_at = :next_fire_at,
+    last_fire_at = :last_fire_at, run_count = :run_count, timetable_since = :timetable_since,
+    zone_data_version = :zone_data_version, version = :version, updated_at = :updated_at
+WHERE id = :id;
+
+-- name: delete_schedule
+UPDATE {prefix}schedules SET
+    deleted_at = coalesce(:now::timestamptz, now()), enabled = false, next_fire_at = NULL, version = version + 1
+WHERE id = :id AND deleted_at IS NULL AND (:user_id::text IS NULL OR user_id = :user_id)
+RETURNING id;
+
+-- name: cancel_runs_of_deleted
+UPDATE {prefix}runs SET status = 'cancelled', completed_at = coalesce(:now::timestamptz, now()), available_at = NULL
+WHERE schedule_id = :id AND status IN ('pending', 'running', 'paused') AND status <> 'running';
+
+-- name: list_schedules
+SELECT {schedule_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where}
+ORDER BY s.created_at DESC, s.id DESC LIMIT :limit::bigint OFFSET :offset::bigint;
+
+-- name: count_schedules
+SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
+
+-- name: schedules_of_user
+coalesce(s.user_id, '') = :user_id AND s.user_id IS NOT NULL
+
+-- name: schedules_named_like
+strpos(s.folded_name, :folded_name) > 0
+
+-- name: schedules_tagged
+-- The tag as it stands in JSON text, quotes and all: no other text inside the list can look like it.
+strpos(s.tags, :tag_json) > 0
+
+-- name: schedules_calling
+s.target = :target OR s.endpoint = :target OR s.method = 'POST' AND rtrim(s.endpoint, '/') IN
+    ('/agents/' || :target || '/runs', '/teams/' || :target || '/runs', '/workflows/' || :target || '/runs')
+
+-- name: schedules_after
+(s.created_at, s.id) < (:cursor_created_at::timestamptz, :cursor_id)
+
+-- name: stale_zone_schedules
+SELECT s.id FROM {prefix}schedules s
+WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL AND s.cron_expr IS NOT NULL
+    AND s.zone_data_version IS DISTINCT FROM :version
+ORDER BY s.next_fire_at LIMIT :limit::bigint;

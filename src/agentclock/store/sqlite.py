@@ -1,0 +1,284 @@
+"""The store in one SQLite file, or in memory: `SqliteStore(":memory:", clock=...)` is the fake for tests.
+
+One thread of the process writes and commits in groups; reads have connections of their own. One process at a time
+runs the engine on a file, held by `<file>.lock`; others serve their API and stand by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from agentclock import __version__
+from agentclock.core.lifecycle import Settlement
+from agentclock.core.model import Attempt, Claim, Instant, Run, RunStatus, Schedule
+from agentclock.ports import (
+    Accounting,
+    Beat,
+    ChangeFunction,
+    Claimed,
+    Clock,
+    Fired,
+    Page,
+    PageRequest,
+    PlanFunction,
+    RunFilter,
+    ScheduleFilter,
+    StoreHealth,
+    WorkerInfo,
+    WorkerRow,
+)
+from agentclock.store import sqlite_runs, sqlite_schedules
+from agentclock.store.migrating import drift, load_migrations
+from agentclock.store.queries import Queries
+from agentclock.store.sqlite_file import (
+    MEMORY,
+    Session,
+    Synchronous,
+    applied_steps,
+    connect,
+    connect_reader,
+    migrate,
+    unavailable,
+)
+from agentclock.store.sqlite_lock import EngineLock
+from agentclock.store.sqlite_writer import Readers, Writer
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: Releases of SQLite that may corrupt a file in WAL mode when two connections write it (first, last).
+WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
+
+
+class SqliteStore:
+    """Implements `ports.Store`.
+
+    `synchronous` NORMAL is faster and may lose the newest transactions in a power failure (never the file).
+    """
+
+    def __init__(
+        self, path: str, *, clock: Clock, synchronous: Synchronous = "FULL", auto_migrate: bool = True
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._synchronous: Synchronous = synchronous
+        self._auto_migrate = auto_migrate
+        self._queries = Queries("sqlite")
+        self._steps = load_migrations("sqlite")
+        self._writer = Writer(self._connect)
+        # A second connection would see a memory of its own.
+        self._readers = None if path == MEMORY else Readers(partial(connect_reader, path))
+        self._lock = None if path == MEMORY else EngineLock(path)
+        self._engines: set[str] = set()
+        self._owner_elsewhere: str | None = None
+        self._data_version: int | None = None
+        self._written_elsewhere = False
+
+    # life
+
+    async def open(self) -> None:
+        await self._guarded(self._writer.start())
+
+    async def close(self) -> None:
+        if self._readers is not None:
+            await self._readers.stop()
+        await self._writer.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def health(self) -> StoreHealth:
+        started = self._clock.monotonic()
+        schema_version, warnings = await self._write(self._inspect)
+        return StoreHealth(
+            backend="sqlite",
+            version=sqlite3.sqlite_version,
+            schema_version=schema_version,
+            latency_ms=(self._clock.monotonic() - started) * 1000,
+            clock_difference_ms=0,
+            warnings=warnings,
+        )
+
+    async def now(self) -> Instant:
+        return self._now()
+
+    # schedules
+
+    async def insert_schedules(self, schedules: Sequence[Schedule]) -> None:
+        await self._write(sqlite_schedules.insert_schedules, schedules)
+
+    async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
+        return await self._read(sqlite_schedules.get_schedule, schedule_id, user_id)
+
+    async def change_schedule(
+        self,
+        schedule_id: str,
+        change: ChangeFunction,
+        *,
+        user_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> Schedule:
+        return await self._write(sqlite_schedules.change_schedule, schedule_id, change, user_id, expected_version)
+
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> bool:
+        return await self._write(sqlite_schedules.delete_schedule, schedule_id, user_id)
+
+    async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
+        return await self._read(sqlite_schedules.list_schedules, where, page)
+
+    async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
+        return await self._read(sqlite_schedules.stale_zone_schedules, version, limit)
+
+    # firing
+
+    async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:
+        return await self._write(sqlite_schedules.fire_due, plan, limit, worker_id, slots)
+
+    async def fire_one(
+        self, schedule_id: str, plan: PlanFunction, *, user_id: str | None = None
+    ) -> tuple[Schedule, Run]:
+        return await self._write(sqlite_schedules.fire_one, schedule_id, plan, user_id)
+
+    async def claim(self, worker_id: str, limit: int) -> Claimed:
+        return await self._write(sqlite_runs.claim, worker_id, limit)
+
+    async def note_agent_run(self, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None) -> bool:
+        return await self._write(sqlite_runs.note_agent_run, run_id, fence, agent_run_id, session_id)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
+        return await self._write(sqlite_runs.settle, settlements)
+
+    async def request_cancel(self, run_id: str) -> RunStatus | None:
+        return await self._write(sqlite_runs.request_cancel, run_id)
+
+    # workers
+
+    async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
+        owner = None if self._lock is None else await asyncio.to_thread(self._lock.acquire, worker.name)
+        self._owner_elsewhere = owner
+        if owner is not None:
+            return owner
+        try:
+            await self._write(sqlite_runs.register_worker, worker, lease_seconds, alone=not self._engines)
+        except BaseException:
+            await self._free_lock()
+            raise
+        self._engines.add(worker.id)
+        return None
+
+    async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:
+        return await self._write(sqlite_runs.renew_lease, worker_id, lease_seconds)
+
+    async def release_engine(self, worker_id: str) -> None:
+        try:
+            await self._write(sqlite_runs.end_lease, worker_id)
+        finally:
+            self._engines.discard(worker_id)
+            await self._free_lock()
+
+    async def orphans(self, limit: int) -> list[Claim]:
+        return await self._write(sqlite_runs.orphans, limit)
+
+    async def release_waiting(self) -> int:
+        return await self._write(sqlite_runs.release_waiting)
+
+    async def workers(self) -> list[WorkerRow]:
+        return await self._read(sqlite_runs.workers)
+
+    # history
+
+    async def get_run(self, run_id: str) -> Run | None:
+        return await self._read(sqlite_runs.get_run, run_id)
+
+    async def attempts(self, run_id: str) -> list[Attempt]:
+        return (await self.attempts_of([run_id]))[run_id]
+
+    async def attempts_of(self, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+        return await self._read(sqlite_runs.attempts_of, run_ids)
+
+    async def list_runs(self, where: RunFilter, page: PageRequest) -> Page[Run]:
+        return await self._read(sqlite_runs.list_runs, where, page)
+
+    async def accounting(self, schedule_id: str, after: Instant, until: Instant) -> Accounting:
+        return await self._read(sqlite_runs.accounting, schedule_id, after, until)
+
+    async def prune(self, before: Instant, limit: int) -> int:
+        return await self._write(sqlite_runs.prune, before, limit)
+
+    # within
+
+    def _now(self) -> Instant:
+        ruling = self._clock.store_now()
+        return self._clock.now() if ruling is None else ruling
+
+    def _connect(self) -> sqlite3.Connection:
+        """The writing connection, its schema up to date. Runs on the writer's thread."""
+        connection = connect(self._path, self._synchronous)
+        try:
+            migrate(
+                connection,
+                self._queries,
+                self._steps,
+                app_version=__version__,
+                now=self._now(),
+                auto=self._auto_migrate,
+            )
+            self._data_version = _data_version(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _inspect(self, session: Session) -> tuple[int, tuple[str, ...]]:
+        """The schema's version, and warnings. Runs on the writer's thread."""
+        applied = applied_steps(session)
+        # The writer's own commits leave this number alone: it tells whether another connection wrote.
+        self._written_elsewhere |= _data_version(session.connection) != self._data_version
+        warnings = list(drift(self._steps, applied))
+        shared = self._written_elsewhere or self._owner_elsewhere is not None
+        if shared and may_reset_wal(sqlite3.sqlite_version_info):
+            warnings.append(
+                f"SQLite {sqlite3.sqlite_version} may corrupt a file that two processes write, and another process "
+                "uses this one; upgrade SQLite to 3.51.3, or let one process alone write"
+            )
+        return max((step.version for step in applied), default=0), tuple(warnings)
+
+    async def _free_lock(self) -> None:
+        if self._lock is not None and not self._engines:
+            await asyncio.to_thread(self._lock.release)
+
+    async def _write(self, operation: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._guarded(
+            self._writer.run(lambda connection: operation(self._session(connection), *args, **kwargs))
+        )
+
+    async def _read(self, operation: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._readers is None:
+            return await self._write(operation, *args, **kwargs)
+        return await self._guarded(
+            self._readers.run(lambda connection: operation(self._session(connection), *args, **kwargs))
+        )
+
+    def _session(self, connection: sqlite3.Connection) -> Session:
+        return Session(connection, self._queries, self._now())
+
+    async def _guarded(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError):
+            raise  # our own mistakes, not the database's absence
+        except sqlite3.Error as error:
+            raise unavailable(self._path, error) from error
+
+
+def may_reset_wal(version: tuple[int, ...]) -> bool:
+    first, last = WAL_RESET_BUG
+    return first <= version <= last
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return found

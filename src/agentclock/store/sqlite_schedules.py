@@ -1,0 +1,166 @@
+"""Schedules in SQLite: each function is one operation inside a transaction of its caller."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
+from agentclock.core.model import Run, RunStatus, Schedule
+from agentclock.core.planning import Plan
+from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
+from agentclock.store.firing import Batch, Facts, batch_of, decode_facts, plan_batch
+from agentclock.store.rows import SCHEDULE_COLUMNS, clean_text, decode_run, decode_schedule, encode_run, encode_schedule
+from agentclock.store.sqlite_file import Session, id_list
+
+_CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
+
+
+def insert_schedules(session: Session, schedules: Sequence[Schedule]) -> None:
+    for schedule in schedules:
+        try:
+            session.run("insert_schedule", **encode_schedule(schedule))
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+                raise Conflict(f"A schedule with id '{schedule.id}' already exists") from error
+            raise _named(schedule, error) from error
+
+
+def _named(schedule: Schedule, error: sqlite3.IntegrityError) -> Exception:
+    """NameTaken when that is what `error` says, else the error itself."""
+    taken = error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+    return NameTaken(schedule.name) if taken else error
+
+
+def get_schedule(session: Session, schedule_id: str, user_id: str | None) -> Schedule | None:
+    row = session.row("get_schedule", id=clean_text(schedule_id), user_id=clean_text(user_id))
+    return None if row is None else decode_schedule(row)
+
+
+def change_schedule(
+    session: Session, schedule_id: str, change: ChangeFunction, user_id: str | None, expected_version: int | None
+) -> Schedule:
+    schedule = get_schedule(session, schedule_id, user_id)
+    if schedule is None:
+        raise NotFound("Schedule")
+    if expected_version is not None and schedule.version != expected_version:
+        raise VersionConflict
+    changed = change(schedule, session.now)
+    if changed == schedule:
+        return schedule
+    changed = replace(changed, id=schedule.id, version=schedule.version + 1, updated_at=session.now)
+    try:
+        session.run("update_schedule", **encode_schedule(changed))
+    except sqlite3.IntegrityError as error:
+        raise _named(changed, error) from error
+    return changed
+
+
+def delete_schedule(session: Session, schedule_id: str, user_id: str | None) -> bool:
+    schedule_id = clean_text(schedule_id) or ""
+    deleted = session.run("delete_schedule", id=schedule_id, user_id=clean_text(user_id), now=session.now) > 0
+    if deleted:
+        session.run("cancel_runs_of_deleted", id=schedule_id, now=session.now)
+    return deleted
+
+
+def list_schedules(session: Session, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
+    chosen = schedule_selection(where)
+    total = session.value("count_schedules", chosen.conditions, **chosen.values)
+    if page.cursor is not None:
+        created_at, schedule_id = decode_cursor(page.cursor, int, str)
+        chosen = chosen.after("schedules_after", cursor_created_at=created_at, cursor_id=schedule_id)
+    rows = session.rows("list_schedules", chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
+    return page_of(
+        rows,
+        total_count=total,
+        limit=page.limit,
+        decode=decode_schedule,
+        position=lambda row: (row[_CREATED_AT], row[0]),
+    )
+
+
+def stale_zone_schedules(session: Session, version: str, limit: int) -> list[str]:
+    return [row[0] for row in session.rows("stale_zone_schedules", version=version, limit=limit)]
+
+
+def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | None, slots: int) -> Fired:
+    now = session.now
+    rows = session.rows("due_schedules", now=now, limit=limit)
+    schedules, unreadable = decoded(rows, decode_schedule)
+    batch = plan_batch(schedules, _facts(session, schedules), plan, now, unreadable)
+    if worker_id is not None and slots > 0:
+        worker = session.row("live_worker", worker_id=worker_id, now=now)
+        if worker is not None:
+            batch = batch.started(worker_id, worker[0], slots, now)
+    inserted = _write(session, batch)
+    next_due = session.value("next_due")
+    return batch.fired(inserted, len(rows), None if next_due is None else next_due - now)
+
+
+def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: str | None) -> tuple[Schedule, Run]:
+    schedule = get_schedule(session, schedule_id, user_id)
+    if schedule is None:
+        raise NotFound("Schedule")
+    facts = _facts(session, [schedule])
+    made: Plan = plan(schedule, facts[schedule.id].situation, session.now)
+    if made.fault is not None:
+        raise CorruptRow("schedules", schedule.id, made.fault)
+    batch = batch_of([(schedule, made)], facts, session.now)
+    written = [row.id for rows in (batch.runs, batch.absent, batch.extensions) for row in rows]
+    if not written:
+        raise Conflict("Nothing of this schedule is due")
+    _write(session, batch)
+    row = session.row("get_run", id=written[0])
+    if row is None:
+        raise NotFound("Run")
+    return batch.schedules[schedule.id], decode_run(row)
+
+
+def _facts(session: Session, schedules: Sequence[Schedule]) -> dict[str, Facts]:
+    ids = id_list(schedule.id for schedule in schedules)
+    return dict(decode_facts(row) for row in session.rows("situations", ids=ids))
+
+
+def _write(session: Session, batch: Batch) -> set[str]:
+    """Answers the ids of those of the batch's runs that were not there before."""
+    now = session.now
+    session.run_many("disable_schedule", ({"id": f.row_id, "reason": f.reason, "now": now} for f in batch.faults))
+    if batch.replaced:
+        replaced = id_list(batch.replaced)
+        session.run("cancel_waiting_of", ids=replaced, now=now)
+        session.run("cancel_running_of", ids=replaced)
+    there = {row[0] for row in session.rows("existing_runs", ids=id_list(run.id for run in batch.runs))}
+    runs = [run for run in batch.runs if run.id not in there]
+    session.run_many("insert_run", map(encode_run, (*runs, *batch.absent)))
+    session.run_many(
+        "extend_absence",
+        (
+            {"id": more.id, "count": more.count, "last_fire_at": more.last_fire_at, "now": now}
+            for more in batch.extensions
+        ),
+    )
+    session.run_many(
+        "advance_schedule",
+        (
+            {
+                "id": step.id,
+                "old_next_fire_at": step.old_next_fire_at,
+                "next_fire_at": step.next_fire_at,
+                "last_fire_at": step.last_fire_at,
+                "run_count": step.run_count,
+            }
+            for step in batch.advances
+        ),
+    )
+    session.run_many(
+        "start_attempt",
+        (
+            {"run_id": run.id, "number": run.attempt, "worker": run.worker, "now": now}
+            for run in runs
+            if run.status is RunStatus.RUNNING
+        ),
+    )
+    return {run.id for run in runs}
