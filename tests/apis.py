@@ -77,9 +77,7 @@ async def world() -> AsyncIterator[World]:
 
 def app_of(somewhere: World, *, trigger_wait_seconds: float = 0) -> FastAPI:
     app = FastAPI()
-    add_routes(
-        app, somewhere.scheduler, trigger_wait_seconds=trigger_wait_seconds, listener=lambda: somewhere.listener
-    )
+    add_routes(app, somewhere.scheduler, trigger_wait_seconds=trigger_wait_seconds, listener=lambda: somewhere.listener)
     return app
 
 

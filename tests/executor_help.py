@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -88,19 +89,19 @@ Session = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitabl
 
 
 @asynccontextmanager
-async def raw_server(session: Session) -> AsyncIterator[str]:
+async def raw_server(session: Session, *, until: bytes = b"\r\n\r\n", port: int = 0) -> AsyncIterator[str]:
     """The base URL of a server that reads the head of a request and leaves the rest to `session`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(until)
             await session(head, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             """The client has gone: some tests want just that."""
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
@@ -118,8 +119,6 @@ def answering(raw: bytes) -> Session:
 
 
 def unused_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -200,5 +200,10 @@ def create_app(clockwork: Clockwork) -> FastAPI:
         summary="The clock AI agents run by.",
         lifespan=lifespan,
     )
-    add_routes(app, clockwork.scheduler, trigger_wait_seconds=clockwork.settings.trigger_wait_seconds)
+    add_routes(
+        app,
+        clockwork.scheduler,
+        trigger_wait_seconds=clockwork.settings.trigger_wait_seconds,
+        listener=lambda: clockwork.wakeup.state,
+    )
     return app

@@ -213,7 +213,7 @@ class Scheduler:
         if text_fault(schedule_id):
             raise NotFound("Schedule")
         engine = await self.engine_owner()
-        run_id = uuid7(self._clock.now(), self._entropy(10))
+        run_id = uuid7(await self._store.now(), self._entropy(10))
 
         def plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
             if not schedule.enabled:

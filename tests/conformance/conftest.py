@@ -109,6 +109,7 @@ class PostgresBackend:
         connection = await self._connect()
         try:
             await connection.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
+            await connection.execute("SET enable_bitmapscan = off")
             await connection.execute(f"PREPARE explained AS {query.sql}")
             rows = await connection.fetch(f"EXPLAIN EXECUTE explained{f'({nulls})' if nulls else ''}")
             return "\n".join(row[0] for row in rows)
@@ -131,9 +132,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(params=EVERYWHERE)
-async def backend(
-    request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
-) -> AsyncIterator[Backend]:
+async def backend(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
     made: Backend
     match request.param:
         case "memory":
@@ -159,5 +158,3 @@ async def file_store(clock: FakeClock, tmp_path: Path) -> AsyncIterator[SqliteSt
     await made.open()
     yield made
     await made.close()
-
-

@@ -301,17 +301,19 @@ async def test_a_month_of_outage_is_a_row_for_each_reason(store: Store, clock: F
     rows = await history(store)
     assert [(row.reason, row.fire_count) for row in rows] == [
         (Reason.CATCH_UP_CAP, 2 * CHUNK),
-        (Reason.CATCH_UP_NONE, 1439),
         (Reason.OUTSIDE_WINDOW, 43_200 - 2 * CHUNK - 1440),
+        (Reason.CATCH_UP_NONE, 1439),
         (None, 1),
-    ] or [row.reason for row in rows] == []
+    ]
     assert (await store.accounting("s1", START - 1, clock.now())).total == 43_200
 
 
 # faults
 
 
-@pytest.mark.parametrize("error", [ValueError("bad zone"), InvalidField("timezone", "bad zone"), OverflowError("bad zone")])
+@pytest.mark.parametrize(
+    "error", [ValueError("bad zone"), InvalidField("timezone", "bad zone"), OverflowError("bad zone")]
+)
 async def test_a_schedule_that_cannot_be_planned_is_disabled_alone(store: Store, error: Exception) -> None:
     await store.insert_schedules([schedule("good"), schedule("bad")])
 

@@ -53,9 +53,7 @@ FULL = Schedule(
     catch_up_window_seconds=9,
     misfire_grace_seconds=10,
     timeout_seconds=11,
-    retry=RetryPolicy(
-        max_retries=12, delay_seconds=13, backoff=RetryBackoff.EXPONENTIAL, max_delay_seconds=14
-    ),
+    retry=RetryPolicy(max_retries=12, delay_seconds=13, backoff=RetryBackoff.EXPONENTIAL, max_delay_seconds=14),
     tags=("daily", "ü", 'quo"te'),
     enabled=False,
     disabled_reason="because",
@@ -242,9 +240,7 @@ async def test_cursor_pages_stay_put_while_rows_arrive(store: Store) -> None:
 
 async def test_numbered_pages(store: Store) -> None:
     await store.insert_schedules([schedule(f"s{number}", created_at=number) for number in range(5)])
-    pages = [
-        await store.list_schedules(ScheduleFilter(), PageRequest(limit=2, page=number)) for number in (1, 2, 3, 4)
-    ]
+    pages = [await store.list_schedules(ScheduleFilter(), PageRequest(limit=2, page=number)) for number in (1, 2, 3, 4)]
     assert [[found.id for found in page.items] for page in pages] == [["s4", "s3"], ["s2", "s1"], ["s0"], []]
     assert [page.total_count for page in pages] == [5, 5, 5, 5]
     assert [page.next_cursor is None for page in pages] == [False, False, True, True]
@@ -266,9 +262,7 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("column", CORRUPTIONS)
-async def test_an_unreadable_schedule_is_reported_and_left_out(
-    store: Store, backend: Backend, column: str
-) -> None:
+async def test_an_unreadable_schedule_is_reported_and_left_out(store: Store, backend: Backend, column: str) -> None:
     await store.insert_schedules([schedule("good"), schedule("bad")])
     await backend.execute(f"UPDATE {{prefix}}schedules SET {column} = ? WHERE id = 'bad'", CORRUPTIONS[column])
     with pytest.raises(CorruptRow, match=column) as caught:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.apis import DRAFT, PAUSED, WORKER, World, world
 
 from agentclock.core.errors import (
     EngineStopped,
@@ -25,7 +26,6 @@ from agentclock.core.zones import tzdata_version
 from agentclock.drafts import ScheduleDraft
 from agentclock.ports import PageRequest, RunFilter, ScheduleFilter
 from agentclock.scheduler import PAGED_ROWS, EngineState, RunDetail
-from tests.apis import DRAFT, PAUSED, WORKER, World, world
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 HOUR = 3600
@@ -208,7 +208,11 @@ async def test_a_change_based_on_an_old_version_is_refused(here: World) -> None:
 
 async def test_a_refused_change_changes_nothing(here: World) -> None:
     before = await here.scheduler.get(await here.create())
-    for wrong in ({"max_retries": 1, "cron_expr": "junk"}, {"name": "x", "target": "moon"}, {"name": "y", "overlap": 1}):
+    for wrong in (
+        {"max_retries": 1, "cron_expr": "junk"},
+        {"name": "x", "target": "moon"},
+        {"name": "y", "overlap": 1},
+    ):
         with pytest.raises(InvalidField):
             await here.scheduler.change(before.id, wrong)
     assert await here.scheduler.get(before.id) == before
@@ -336,6 +340,12 @@ async def waiting(here: World, schedule_id: str, wait_seconds: float) -> asyncio
     return task
 
 
+async def asleep(here: World, seconds: float) -> None:
+    """Until the trigger, woken by the clock, has looked and sleeps again, for so many seconds."""
+    while here.clock.next_wake_seconds != seconds:  # noqa: ASYNC110 - the clock has no event for this
+        await asyncio.sleep(0)
+
+
 async def test_a_trigger_learns_of_the_end_at_once(here: World) -> None:
     schedule_id = await here.create()
     task = await waiting(here, schedule_id, 60)
@@ -362,25 +372,17 @@ async def test_a_trigger_looks_for_an_end_in_another_process(here: World) -> Non
 async def test_a_trigger_waits_no_longer_than_asked(here: World) -> None:
     task = await waiting(here, await here.create(), 2.5)
     for seconds in (1, 1, 0.5):
-        await here.clock.until_sleeping()
-        assert here.clock.next_wake_seconds == seconds
+        await asleep(here, seconds)
         here.clock.advance(seconds)
-        await asyncio.wait([task], timeout=0.05) if seconds < 1 else await _settled_sleep(here)
     detail = await task
     assert (detail.run.status, detail.is_settled) == (RunStatus.PENDING, False)
-
-
-async def _settled_sleep(here: World) -> None:
-    """Until the sleeper that was woken sleeps again."""
-    while here.clock.next_wake_seconds in (None, 0):
-        await asyncio.sleep(0)
 
 
 async def test_a_retry_is_not_the_end(here: World) -> None:
     task = await waiting(here, await here.create(max_retries=1), 60)
     await here.execute(Outcome(kind=OutcomeKind.FAILED, retryable=True, error="503"))
     here.clock.advance(1)
-    await _settled_sleep(here)
+    await asleep(here, 1)
     assert not task.done()
     here.clock.advance(59.5)
     detail = await task

@@ -89,7 +89,17 @@ def test_other_names_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "agents/a", "//evil.example/x", "http://evil.example/", "/x?u=http://y", "/a b", "/a\tb", "/a\x7f", "/a\u00a0b"],
+    [
+        "",
+        "agents/a",
+        "//evil.example/x",
+        "http://evil.example/",
+        "/x?u=http://y",
+        "/a b",
+        "/a\tb",
+        "/a\x7f",
+        "/a\u00a0b",
+    ],
 )
 def test_an_endpoint_is_a_path_on_the_target(endpoint: str) -> None:
     refused("endpoint", endpoint)

@@ -96,7 +96,9 @@ def test_nothing_given_is_on_demand() -> None:
 
 
 def test_two_kinds_at_once_are_refused() -> None:
-    assert "cron_expr and interval_seconds" in refused("interval_seconds", cron_expr="@daily", interval_seconds=5).message
+    assert (
+        "cron_expr and interval_seconds" in refused("interval_seconds", cron_expr="@daily", interval_seconds=5).message
+    )
     refused("run_at", cron_expr="@daily", run_at="2027-01-01")
 
 

@@ -37,7 +37,7 @@ def decoded(*chunks: bytes, size_limit: int = 1024) -> list[tuple[str, str]]:
         (b"data: a\n\ndata: b\n", [("message", "a")]),
         ("data: Grüße 🕰\n\n".encode(), [("message", "Grüße 🕰")]),
         (b"data: \xff\xc3\n\n", [("message", "\ufffd\ufffd")]),
-        (b"data: {\"a\": \"b: c\"}\n\n", [("message", '{"a": "b: c"}')]),
+        (b'data: {"a": "b: c"}\n\n', [("message", '{"a": "b: c"}')]),
     ],
 )
 def test_the_standard(raw: bytes, events: list[tuple[str, str]]) -> None:

@@ -14,9 +14,9 @@ from agno.agent import Agent
 from agno.db.sqlite import SqliteDb
 from agno.job_queue import QueueConfig
 from agno.models.base import Model
-from agno.models.openai import OpenAIChat
 from agno.os import AgentOS
 from agno.team import Team
+from agno.utils.log import set_log_level_to_warning
 from agno.workflow import Step, Workflow
 from fastapi import FastAPI
 from sqlalchemy import event
@@ -33,8 +33,11 @@ def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
 
     Sessions are kept in the SQLite file `db_file`. With `base_app` the AgentOS routes join that app, whose
     own routes win wherever both have one. The agents speak through OpenAI if OPENAI_API_KEY is set (the model
-    is named by AGENTCLOCK_DEMO_MODEL), otherwise through an `OfflineModel`. agno's telemetry is off.
+    is named by AGENTCLOCK_DEMO_MODEL), otherwise through an `OfflineModel`. agno's telemetry is off, and
+    it logs nothing below warnings.
     """
+    for logger in (None, "team", "workflow"):
+        set_log_level_to_warning(logger)
     agent_os = AgentOS(
         id="agentclock-demo",
         name="agentclock demo",
@@ -63,6 +66,8 @@ def _database(db_file: str) -> SqliteDb:
 
 def _model() -> Model:
     if os.environ.get("OPENAI_API_KEY"):
+        from agno.models.openai import OpenAIChat  # noqa: PLC0415 - takes a second, which only users of it should wait
+
         return OpenAIChat(id=os.environ.get("AGENTCLOCK_DEMO_MODEL", _DEFAULT_MODEL))
     return OfflineModel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,7 +37,8 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         log.warning("unavailable", reason=type(error).__name__)
         return _answer(status, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
-    log.error("request_failed", exc_info=error)
+    # Rendered here: pretty renderers of tracebacks show local variables, and those hold what callers sent.
+    log.error("request_failed", exception="".join(traceback.format_exception(error)))
     return _answer(status, detail)
 
 

@@ -62,7 +62,7 @@ async def _strictly_read(request: Request) -> Request:
     """
     content = await _read_capped(request)
     if not content:
-        return request
+        return _ReadRequest(request, content, None)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise _fault("content_type", ("body",), f"Send JSON with content-type: application/json, not {kind or 'none'}")

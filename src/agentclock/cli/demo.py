@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from agentclock.app import Clockwork, create_app
 from agentclock.cli.demo_view import DemoView, LineView, LiveView
-from agentclock.cli.serve import bind, make_clockwork, server_config
+from agentclock.cli.serve import bind, make_clockwork
+from agentclock.cli.server import Server
 from agentclock.config import Settings
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND
 from agentclock.ports import PageRequest
 
 FIRST_FIRE_SECONDS = 10
-
-
-class DemoServer(uvicorn.Server):
-    """Says when it is up, so that schedules are made only then."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
 
 
 def demo(
@@ -62,12 +51,15 @@ def demo(
         clockwork = make_clockwork(settings)
         app = create_app(clockwork)
         app.post("/demo/webhook", tags=["Demo"])(_webhook)
+        for name in ("agno", "agno-team", "agno-workflow"):
+            # agno sets its own levels with each run; a filter stays.
+            logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
         hosted = build_demo_os(str(folder / "agno.db"), base_app=app)
         console = Console()
         url = f"http://{settings.host}:{settings.port}"
         view = LineView(console, url) if plain or not console.is_terminal else LiveView(console, url)
         clockwork.bus.subscribe(view.on_event)
-        server = DemoServer(server_config(hosted, settings))
+        server = Server(hosted, settings)
         asyncio.run(_run(server, listener, clockwork, view))
 
 
@@ -88,10 +80,8 @@ async def _webhook(body: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"received": body}
 
 
-async def _run(
-    server: DemoServer, listener: socket.socket, clockwork: Clockwork, view: DemoView, settings: Settings
-) -> None:
-    view.opening(settings, f"http://{settings.host}:{settings.port}")
+async def _run(server: Server, listener: socket.socket, clockwork: Clockwork, view: DemoView) -> None:
+    view.opening()
     showing = asyncio.create_task(_show(server, clockwork, view))
     try:
         await server.serve(sockets=[listener])
@@ -101,7 +91,7 @@ async def _run(
         view.closing()
 
 
-async def _show(server: DemoServer, clockwork: Clockwork, view: DemoView) -> None:
+async def _show(server: Server, clockwork: Clockwork, view: DemoView) -> None:
     await server.up.wait()
     await _create_schedules(clockwork)
     while True:

@@ -135,19 +135,18 @@ class LiveView:
     def on_event(self, event: Event) -> None:
         match event:
             case AttemptStarted():
-                row = Row(time.time(), event.schedule_name, event.at - event.run.fire_at)
-                self._tally.late_ms.append(row.late_ms)
-                self._rows.append(row)
-                self._by_run[event.run.id] = row
-            case AgentEvent() if isinstance(event.data, dict) and (row := self._by_run.get(event.run_id)) is not None:
-                if event.type in ("RunContent", "TeamRunContent"):
-                    row.answer += str(event.data.get("content") or "")
-                elif event.type.endswith("ToolCallStarted"):
-                    row.answer = f"[calls {(event.data.get('tool') or {}).get('tool_name', 'a tool')}] "
-            case RunSettled() if (row := self._by_run.pop(event.run.id, None)) is not None:
-                row.status, row.seconds = event.status, time.time() - row.at
-                row.answer = event.error or _answer(event.output)
+                started = Row(time.time(), event.schedule_name, event.at - event.run.fire_at)
+                self._tally.late_ms.append(started.late_ms)
+                self._rows.append(started)
+                self._by_run[event.run.id] = started
+            case AgentEvent():
+                if isinstance(event.data, dict) and (speaking := self._by_run.get(event.run_id)):
+                    _hear(speaking, event.type, event.data)
+            case RunSettled():
                 self._tally.ends[event.status] = self._tally.ends.get(event.status, 0) + 1
+                if row := self._by_run.pop(event.run.id, None):
+                    row.status, row.seconds = event.status, time.time() - row.at
+                    row.answer = event.error or _answer(event.output)
             case _:
                 return
 
@@ -183,6 +182,14 @@ class LiveView:
             fired = time.strftime("%H:%M:%S", time.localtime(row.at))
             table.add_row(fired, row.name, f"{row.late_ms} ms", mark, took, Text(_one_line(row.answer)))
         return Panel(table, title="runs", title_align="left", border_style="dim")
+
+
+def _hear(row: Row, event_type: str, data: dict[str, Json]) -> None:
+    """The agent's words as they come, and the tools it calls."""
+    if event_type in ("RunContent", "TeamRunContent"):
+        row.answer += str(data.get("content") or "")
+    elif event_type.endswith("ToolCallStarted"):
+        row.answer = f"[calls {(data.get('tool') or {}).get('tool_name', 'a tool')}] "
 
 
 def _answer(output: Json) -> str:

@@ -9,7 +9,6 @@ import sys
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from agentclock import __version__
@@ -23,6 +22,7 @@ from agentclock.cli.options import (
     Targets,
     load_settings,
 )
+from agentclock.cli.server import Server
 from agentclock.config import Settings
 from agentclock.core.errors import ConfigError
 from agentclock.logs import configure_logging
@@ -52,8 +52,8 @@ def serve(
     clockwork = make_clockwork(settings)
     listener = bind(settings)
     announce(settings, listener)
-    server = uvicorn.Server(server_config(create_app(clockwork), settings))
-    server.run(sockets=[listener])
+    server = Server(create_app(clockwork), settings)
+    asyncio.run(server.serve(sockets=[listener]))
     if not server.started:
         raise typer.Exit(1)
 
@@ -110,16 +110,6 @@ def bind(settings: Settings) -> socket.socket:
         console.print(f"[bold red]Cannot listen on {settings.host}:{settings.port}:[/bold red] {error.strerror}")
         console.print("Choose another port with --port, or stop what uses this one.")
         raise typer.Exit(1) from None
-
-
-def server_config(app: object, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_seconds)),
-    )
 
 
 def announce(settings: Settings, listener: socket.socket) -> None:

@@ -131,6 +131,7 @@ class _AgentRun:
         self.session_id = str(payload.get("session_id") or run_session_id(claim.run.id))
         self._fields = wire.call_fields(payload, self.session_id, claim.schedule.user_id)
         self._ids_seen = False
+        self._garbage_seen = False
         self._nameless_error: str | None = None
         self._accepted = False
         self.maybe_started = False
@@ -235,7 +236,9 @@ class _AgentRun:
     async def _take(self, event: SseEvent) -> Outcome | None:
         data = _json_object(event.data)
         if not data:
-            self._went_wrong("garbage_event", f"event {event.type!r} carries no JSON object")
+            if not self._garbage_seen:  # a stream of garbage must not become a log of garbage
+                self._went_wrong("garbage_event", f"event {event.type!r} carries no JSON object")
+            self._garbage_seen = True
             return None
         if _UNSTORABLE.search(event.data):
             data = Blotter().json(data)
@@ -284,7 +287,7 @@ class _AgentRun:
             state = await self._ask()
             if state.outcome is not None:
                 return state.outcome
-            if state.code == 404:
+            if state.code == 404 or (state.code is None and not self._accepted):
                 unknown_since = loop.time() if unknown_since is None else unknown_since
                 if self._nameless_error is not None or loop.time() - unknown_since >= self._patience.unknown:
                     return self._unknown()
@@ -320,7 +323,7 @@ class _AgentRun:
         if self._nameless_error is not None:
             return Outcome(kind=OutcomeKind.FAILED, retryable=True, error=self._nameless_error)
         if not self._accepted:
-            error = f"{MAYBE_DONE} (AgentOS does not know the run)"
+            error = f"{MAYBE_DONE} ({self.trouble})"
             return Outcome(kind=OutcomeKind.FAILED, retryable=True, error=error)
         return Outcome(
             kind=OutcomeKind.LOST, retryable=True, error="AgentOS accepted the run but does not know it any more"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from agentclock import __version__
-from agentclock.core.ids import attempt_run_id
 from agentclock.core.instants import iso_utc
 from agentclock.executor.targets import TargetSettings
 from agentclock.ports import RunContext
@@ -16,7 +15,7 @@ def run_headers(target: TargetSettings, context: RunContext) -> dict[str, str]:
     run, schedule = context.claim.run, context.claim.schedule
     headers = {
         "User-Agent": f"agentclock/{__version__}",
-        "Idempotency-Key": attempt_run_id(run.id, run.attempt),
+        "Idempotency-Key": f"{run.id}.{run.attempt}",
         "X-Agentclock-Schedule": schedule.id,
         "X-Agentclock-Run": run.id,
         "X-Agentclock-Fire-At": iso_utc(run.fire_at),

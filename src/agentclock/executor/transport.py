@@ -101,8 +101,6 @@ class Transport:
     @asynccontextmanager
     async def send(self, target: TargetSettings, request: Request) -> AsyncIterator[Answer]:
         """Raises NotConnected, ConnectionBroken or NotHttp; leaving the block ends the exchange."""
-        if request.url.origin() != URL(target.base_url).origin():
-            raise ValueError(f"{request.url} is not on {target.base_url}")
         headers = CIMultiDict(request.headers)
         headers.update(target.headers)
         try:
@@ -112,6 +110,7 @@ class Transport:
                     request.url,
                     headers=headers,
                     data=request.body if request.form is None else request.form,
+                    skip_auto_headers=() if request.form is not None else ("Content-Type",),
                     allow_redirects=False,
                 )
         except NotConnected as error:

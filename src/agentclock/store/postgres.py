@@ -29,11 +29,13 @@ from agentclock.ports import (
 )
 from agentclock.store import postgres_runs, postgres_schedules
 from agentclock.store.migrating import Applied, drift, load_migrations
-from agentclock.store.postgres_pool import PostgresPool, Session
+from agentclock.store.postgres_doubts import Doubts
+from agentclock.store.postgres_pool import PostgresPool, Row, Session
 from agentclock.store.postgres_schema import applied_steps, ensure_schema
 from agentclock.store.queries import Queries
 
 T = TypeVar("T")
+Grant = TypeVar("Grant", Fired, Claimed)
 P = ParamSpec("P")
 
 #: A transaction open for longer than this keeps dead rows from being cleared away.
@@ -64,6 +66,7 @@ class PostgresStore:
         self._schema = schema
         self._auto_migrate = auto_migrate
         self._steps = load_migrations("postgres", schema=schema)
+        self._doubts = Doubts()
         self._pool = PostgresPool(dsn, Queries("postgres", schema=schema), size=pool_size, pooler=pooler)
 
     # life
@@ -152,7 +155,7 @@ class PostgresStore:
     # firing
 
     async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:
-        return await self._write(postgres_schedules.fire_due, plan, limit, worker_id, slots)
+        return await self._claiming(postgres_schedules.fire_due, plan, limit, worker_id, slots)
 
     async def fire_one(
         self, schedule_id: str, plan: PlanFunction, *, user_id: str | None = None
@@ -160,7 +163,7 @@ class PostgresStore:
         return await self._write(postgres_schedules.fire_one, schedule_id, plan, user_id)
 
     async def claim(self, worker_id: str, limit: int) -> Claimed:
-        return await self._write(postgres_runs.claim, worker_id, limit)
+        return await self._claiming(postgres_runs.claim, worker_id, limit)
 
     async def note_agent_run(self, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None) -> bool:
         return await self._write(postgres_runs.note_agent_run, run_id, fence, agent_run_id, session_id)
@@ -214,6 +217,22 @@ class PostgresStore:
 
     # within
 
+    async def _claiming(
+        self, operation: Callable[Concatenate[Session, P], Awaitable[Grant]], *args: P.args, **kwargs: P.kwargs
+    ) -> Grant:
+        """A write that claims runs; what an earlier one may have claimed unknown to its worker is undone first."""
+        if self._doubts:
+            await self._write(self._doubts.undo)
+            self._doubts.forget()
+        with self._doubts.noted() as about_to_claim:
+
+            async def noting(session: Session) -> Grant:
+                granted = await operation(session, *args, **kwargs)
+                about_to_claim[:] = granted.claims
+                return granted
+
+            return await self._pool.transact(self._clock.store_now(), noting)
+
     async def _write(
         self, operation: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -225,7 +244,7 @@ class PostgresStore:
         return await self._pool.read(self._clock.store_now(), lambda session: operation(session, *args, **kwargs))
 
 
-async def _rows(session: Session, name: str) -> list[asyncpg.Record]:
+async def _rows(session: Session, name: str) -> list[Row]:
     return await session.rows(name)
 
 

@@ -7,23 +7,22 @@ stand before the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from agentclock.core.errors import ConfigError, StoreUnavailable
+from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
+from agentclock.store.postgres_address import COMMAND_SECONDS, CONNECT_SECONDS, Address
 from agentclock.store.queries import Queries
 
 T = TypeVar("T")
+Row: TypeAlias = Sequence[Any]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
-CONNECT_SECONDS: Final = 5.0
-COMMAND_SECONDS: Final = 30.0
 ACQUIRE_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 5.0
 
@@ -36,30 +35,9 @@ _BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL jit = off"
 )
 
-_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg")
-
 #: timestamptz counts microseconds from the year 2000; the model counts milliseconds from 1970.
 _EPOCH_MS: Final = 946_684_800_000
 _LAST_MS: Final = 253_402_300_799_999
-
-#: Beginnings of SQLSTATEs that mean "not now" or "not here", with what to do where the text alone does not say.
-_UNAVAILABLE: Final = {
-    "08": "",
-    "25006": "is this a standby? Connect to the primary",
-    "25P03": "",
-    "28": "check the user and the password",
-    "3D": "create the database first",
-    "3F": "the schema is missing; run `agentclock db upgrade`",
-    "40": "the transaction kept colliding with others",
-    "42501": "the user lacks a privilege",
-    "42703": "the schema does not fit this version; run `agentclock db upgrade`",
-    "42P01": "tables are missing; run `agentclock db upgrade`",
-    "53": "raise max_connections or lower pool_size if connections are scarce",
-    "55P03": "another transaction holds a lock for too long",
-    "57": "",
-    "58": "",
-    "XX": "",
-}
 
 
 class Session:
@@ -70,12 +48,12 @@ class Session:
         self._queries = queries
         self._now = now
 
-    async def rows(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> list[asyncpg.Record]:
+    async def rows(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> list[Row]:
         query = self._queries.get(name, conditions)
-        found: list[asyncpg.Record] = await self._connection.fetch(query.sql, *query.args({"now": self._now} | values))
+        found: list[Any] = await self._connection.fetch(query.sql, *query.args({"now": self._now} | values))
         return found
 
-    async def row(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> asyncpg.Record | None:
+    async def row(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> Row | None:
         found = await self.rows(name, conditions, **values)
         return found[0] if found else None
 
@@ -95,23 +73,23 @@ class PostgresPool:
     comes out as StoreUnavailable, and none of its words is the password."""
 
     def __init__(self, dsn: str, queries: Queries, *, size: int, pooler: bool) -> None:
-        self._dsn, self.where, self._secrets = read_dsn(dsn)
+        self._address = Address.read(dsn)
         self._queries = queries
         self._size = size
-        self._pooler = pooler
+        self._statements = 0 if pooler else 200
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
         """Opens no connection yet."""
         if self._pool is None:
-            with self._answering():
+            with self._address.answering():
                 self._pool = await asyncpg.create_pool(
-                    self._dsn,
+                    self._address.url,
                     min_size=0,
                     max_size=self._size,
                     timeout=CONNECT_SECONDS,
                     command_timeout=COMMAND_SECONDS,
-                    statement_cache_size=0 if self._pooler else 200,
+                    statement_cache_size=self._statements,
                     max_cached_statement_lifetime=0,
                     init=prepare_connection,
                     reset=_leave_alone,
@@ -131,7 +109,7 @@ class PostgresPool:
         """`work` in one transaction; from the start again if it lost a deadlock or the like."""
         for tries_left in reversed(range(TRIES)):
             try:
-                with self._answering():
+                with self._address.answering():
                     async with self._transaction() as connection:
                         return await work(Session(connection, self._queries, now))
             except StoreUnavailable as error:
@@ -140,10 +118,8 @@ class PostgresPool:
         raise AssertionError("unreachable")
 
     async def read(self, now: Instant | None, work: Callable[[Session], Awaitable[T]]) -> T:
-        """`work` that writes nothing. Behind a pooler only a transaction keeps statements on one server session."""
-        if self._pooler:
-            return await self.transact(now, work)
-        with self._answering():
+        """`work` that writes nothing, each statement by itself."""
+        with self._address.answering():
             async with self._connection() as connection:
                 return await work(Session(connection, self._queries, now))
 
@@ -162,14 +138,14 @@ class PostgresPool:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         if self._pool is None:
-            raise StoreUnavailable(f"{self.where}: the store is not open")
+            raise StoreUnavailable(f"{self._address.where}: the store is not open")
         pool = self._pool
         try:
             connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
         except TimeoutError as error:
             busy = self._size - pool.get_idle_size()
             text = f"no connection within {ACQUIRE_SECONDS:.0f} s ({busy} of {self._size} connections are busy)"
-            raise StoreUnavailable(f"{self.where}: {text}") from error
+            raise StoreUnavailable(f"{self._address.where}: {text}") from error
         try:
             yield connection
         except (TimeoutError, asyncio.CancelledError):
@@ -179,26 +155,6 @@ class PostgresPool:
         finally:
             await pool.release(connection, timeout=CLOSE_SECONDS)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Turns every way of not reaching the database into StoreUnavailable."""
-        try:
-            yield
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            advice = _advice(error)
-            if advice is None:
-                raise
-            reason = str(error) or type(error).__name__
-            text = f"{self.where}: {reason}" + (f" ({advice})" if advice else "")
-            clean = self.scrub(text)
-            # A cause shows up in tracebacks: it must not hold what the message had to lose.
-            raise StoreUnavailable(clean) from (error if clean == text else None)
-
-    def scrub(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
 
 async def prepare_connection(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Teaches the client (nothing on the server) that instants are epoch milliseconds and run ids are text."""
@@ -206,23 +162,6 @@ async def prepare_connection(connection: asyncpg.Connection[asyncpg.Record]) -> 
         "timestamptz", schema="pg_catalog", encoder=_to_micros, decoder=_to_instant, format="tuple"
     )
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
-
-
-def read_dsn(dsn: str) -> tuple[str, str, tuple[str, ...]]:
-    """(what asyncpg takes, what people may see, what nobody may see). Raises ConfigError."""
-    problem = "the PostgreSQL URL cannot be read; percent-encode special characters in user and password"
-    try:
-        parts = urlsplit(dsn)
-        host, port, password = parts.hostname, parts.port, parts.password
-    except ValueError:
-        raise ConfigError([problem]) from None
-    if parts.scheme not in _SCHEMES:
-        raise ConfigError([f"the URL's scheme is {parts.scheme!r}; PostgreSQL's is postgresql://"])
-    if parts.fragment:
-        raise ConfigError([problem])
-    secrets = {password, unquote(password)} if password else set()
-    where = f"PostgreSQL at {host or 'the local socket'}{f':{port}' if port else ''}{parts.path}"
-    return parts._replace(scheme="postgresql").geturl(), where, tuple(secrets)
 
 
 async def _leave_alone(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -235,15 +174,3 @@ def _to_micros(instant: Instant) -> tuple[int]:
 
 def _to_instant(value: tuple[int]) -> Instant:
     return value[0] // 1000 + _EPOCH_MS
-
-
-def _advice(error: BaseException) -> str | None:
-    """What to add to the error's text, None if it does not mean that the database is unavailable."""
-    if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return next((advice for start, advice in _UNAVAILABLE.items() if state.startswith(start)), None)
-    if isinstance(error, TimeoutError):
-        return f"no answer within {COMMAND_SECONDS:.0f} s"
-    # Of the client's own errors only those about a value that does not fit its parameter are the caller's.
-    callers = isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError)
-    return None if callers else ""

@@ -21,7 +21,7 @@ from agentclock.store.filters import (
     page_of,
     run_selection,
 )
-from agentclock.store.postgres_pool import Session
+from agentclock.store.postgres_pool import Row, Session
 from agentclock.store.rows import (
     clean_text,
     decode_attempt,
@@ -62,7 +62,7 @@ async def orphans(session: Session, limit: int) -> list[Claim]:
     return claims
 
 
-async def _claims(session: Session, rows: Sequence[Sequence[Any]]) -> tuple[list[Claim], list[CorruptRow]]:
+async def _claims(session: Session, rows: Sequence[Row]) -> tuple[list[Claim], list[CorruptRow]]:
     """Claims out of taken runs; a run that cannot be read, or whose schedule cannot, ends as failed."""
     if not rows:
         return [], []
@@ -85,7 +85,7 @@ async def _claims(session: Session, rows: Sequence[Sequence[Any]]) -> tuple[list
     return claims, list(faults.values())
 
 
-def _schedule(row: Sequence[Any]) -> Schedule | CorruptRow:
+def _schedule(row: Row) -> Schedule | CorruptRow:
     try:
         return decode_schedule(row)
     except CorruptRow as fault:

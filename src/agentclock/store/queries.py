@@ -48,6 +48,7 @@ class Queries:
         sections = list(_sections(dialect))
         self._texts = {name: fill(text, self._placeholders) for _, name, text in sections}
         self._compiled: dict[tuple[str, ...], Query] = {}
+        self.names = frozenset(self._texts)
         #: The names that every dialect must have.
         self.shared_names = frozenset(name for kind, name, _ in sections if kind == "name")
 

@@ -22,13 +22,10 @@ class EngineLock:
         self._path = Path(os.path.realpath(database) + ".lock")
         self._descriptor: int | None = None
 
-    @property
-    def held(self) -> bool:
-        return self._descriptor is not None
-
     def acquire(self, name: str) -> str | None:
         """None: ours now; else the owner's name. Raises StoreUnavailable if the file cannot be used."""
-        if self.held:
+        if self._descriptor is not None:
+            _write(self._descriptor, name)
             return None
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

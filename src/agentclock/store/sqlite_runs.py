@@ -10,7 +10,7 @@ import structlog
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
-from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Claim, Instant, Run, RunStatus
+from agentclock.core.model import ACTIVE_STATUSES, DAY_SECONDS, SECOND, Attempt, Claim, Instant, Run, RunStatus
 from agentclock.ports import (
     Accounting,
     Beat,
@@ -21,7 +21,15 @@ from agentclock.ports import (
     WorkerInfo,
     WorkerRow,
 )
-from agentclock.store.filters import decode_cursor, decoded, first_run_id, offset, page_of, run_selection
+from agentclock.store.filters import (
+    Selection,
+    decode_cursor,
+    decoded,
+    first_run_id,
+    offset,
+    page_of,
+    run_selection,
+)
 from agentclock.store.rows import (
     RUN_COLUMNS,
     clean_text,
@@ -32,6 +40,11 @@ from agentclock.store.rows import (
     encode_settlement,
 )
 from agentclock.store.sqlite_file import Session, id_list
+
+#: A manual run's id is made a moment before its fire time is read.
+ID_SLACK_MS: Final = 60_000
+
+_UNSUCCESSFUL: Final = frozenset(RunStatus) - {RunStatus.PENDING, RunStatus.RUNNING, RunStatus.SUCCESS}
 
 #: Workers that died longer ago than this are forgotten.
 WORKER_MEMORY_SECONDS: Final = 7 * DAY_SECONDS
@@ -214,13 +227,33 @@ def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[Atte
 
 
 def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = run_selection(where)
+    chosen = bounded_selection(where)
     total = session.value("count_runs", chosen.conditions, **chosen.values)
     if page.cursor is not None:
         (run_id,) = decode_cursor(page.cursor, str)
         chosen = chosen.after("runs_after", cursor_id=run_id)
-    rows = session.rows("list_runs", chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
+    query = "list_active_runs" if only_active(where) else "list_runs"
+    rows = session.rows(query, chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
+
+
+def bounded_selection(where: RunFilter) -> Selection:
+    """What `where` asks for, with the words that let SQLite use an index: bounds of fire times as bounds of ids
+    too, and the very condition of the partial index that holds every state asked for."""
+    chosen = run_selection(where)
+    if where.since is not None:
+        chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
+    if where.until is not None:
+        chosen = chosen.after("runs_to_id", to_id=first_run_id(where.until + ID_SLACK_MS))
+    if only_active(where):
+        return chosen.after("r.status IN ('pending', 'running', 'paused')")
+    if where.statuses and _UNSUCCESSFUL.issuperset(where.statuses):
+        return chosen.after("r.status IN ('failed', 'timeout', 'lost', 'cancelled', 'skipped', 'missed', 'paused')")
+    return chosen
+
+
+def only_active(where: RunFilter) -> bool:
+    return bool(where.statuses) and ACTIVE_STATUSES.issuperset(where.statuses)
 
 
 def accounting(session: Session, schedule_id: str, after: Instant, until: Instant) -> Accounting:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -179,7 +180,8 @@ class FakeAgentOS:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         async for part in self._stream(run, behaviour):
-            await response.write(part)
+            with suppress(ConnectionResetError):  # the client has gone, as real ones do; the run goes on
+                await response.write(part)
         if behaviour in (Behaviour.DROP, Behaviour.FORGET) and request.transport is not None:
             request.transport.abort()
         return response
@@ -229,7 +231,7 @@ class FakeAgentOS:
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         await self._record(request)
         run = self.runs.get(request.match_info["run_id"])
-        if run is not None and not run.over.is_set():
+        if run is not None and run.status == "RUNNING":
             run.end("CANCELLED", reason="cancelled by request")
         return web.json_response({})
 

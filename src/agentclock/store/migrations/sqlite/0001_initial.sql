@@ -80,12 +80,18 @@ CREATE TABLE {prefix}runs (
 );
 
 CREATE INDEX {prefix}runs_history ON {prefix}runs (schedule_id, id);
-CREATE INDEX {prefix}runs_queue ON {prefix}runs (available_at, id) WHERE status = 'pending';
+CREATE INDEX {prefix}runs_queue ON {prefix}runs (available_at, id)
+    WHERE status = 'pending' AND available_at IS NOT NULL;
 CREATE INDEX {prefix}runs_waiting ON {prefix}runs (schedule_id, id) WHERE status = 'pending' AND available_at IS NULL;
 CREATE INDEX {prefix}runs_live ON {prefix}runs (worker_id, id) WHERE status = 'running';
 CREATE INDEX {prefix}runs_active ON {prefix}runs (schedule_id) WHERE status IN ('pending', 'running', 'paused');
-CREATE INDEX {prefix}runs_failed_of ON {prefix}runs (schedule_id, id) WHERE status = 'failed';
-CREATE INDEX {prefix}runs_failed ON {prefix}runs (id) WHERE status = 'failed';
+CREATE INDEX {prefix}runs_owner ON {prefix}runs (user_id, id) WHERE user_id IS NOT NULL;
+
+-- What people look for when something went wrong; runs that went well are found by the primary key.
+CREATE INDEX {prefix}runs_unsuccessful ON {prefix}runs (id)
+    WHERE status IN ('failed', 'timeout', 'lost', 'cancelled', 'skipped', 'missed', 'paused');
+CREATE INDEX {prefix}runs_unsuccessful_of ON {prefix}runs (schedule_id, id)
+    WHERE status IN ('failed', 'timeout', 'lost', 'cancelled', 'skipped', 'missed', 'paused');
 
 CREATE TABLE {prefix}attempts (
     run_id TEXT NOT NULL,

@@ -50,6 +50,18 @@ WITH failed AS (
 )
 SELECT DISTINCT failed.schedule_id FROM failed;
 
+-- local: undo_claims
+-- A fence alone does not tell a claim that was never written from one that another worker wrote instead.
+WITH undone AS (
+    UPDATE {prefix}runs r SET
+        status = 'pending', attempt = r.attempt - 1, worker_id = NULL,
+        started_at = CASE WHEN r.attempt > 1 THEN r.started_at END
+    FROM unnest(:ids::uuid[], :fences::bigint[], :worker_ids::text[]) AS u (id, fence, worker_id)
+    WHERE r.id = u.id AND r.fence = u.fence AND r.worker_id = u.worker_id AND r.status = 'running'
+    RETURNING r.id, r.attempt + 1 AS number
+)
+DELETE FROM {prefix}attempts a USING undone WHERE a.run_id = undone.id AND a.number = undone.number;
+
 -- name: note_agent_run
 WITH noted AS (
     UPDATE {prefix}runs SET

@@ -21,17 +21,17 @@ FROM json_each(:ids) j
 LEFT JOIN {prefix}runs t ON t.id = (
     SELECT r.id FROM {prefix}runs r WHERE r.schedule_id = j.value ORDER BY r.id DESC LIMIT 1);
 
--- name: disable_schedule
+-- local: disable_schedule
 UPDATE {prefix}schedules SET enabled = 0, disabled_reason = :reason, version = version + 1, updated_at = :now
 WHERE id = :id;
 
--- name: cancel_waiting_of
+-- local: cancel_waiting_of
 -- Of schedules whose newest fire replaces what is still going on: what is not running ends at once ...
 UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
 WHERE schedule_id IN (SELECT value FROM json_each(:ids))
     AND status IN ('pending', 'running', 'paused') AND status <> 'running';
 
--- name: cancel_running_of
+-- local: cancel_running_of
 -- ... and what is running is marked for its worker.
 UPDATE {prefix}runs SET cancel_requested = 1
 WHERE schedule_id IN (SELECT value FROM json_each(:ids))
@@ -40,7 +40,7 @@ WHERE schedule_id IN (SELECT value FROM json_each(:ids))
 -- local: existing_runs
 SELECT r.id FROM {prefix}runs r WHERE r.id IN (SELECT value FROM json_each(:ids));
 
--- name: insert_run
+-- local: insert_run
 INSERT INTO {prefix}runs (
     id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, attempt, refusals,
     available_at, worker_id, worker, fence, cancel_requested, created_at, started_at, completed_at
@@ -49,16 +49,16 @@ INSERT INTO {prefix}runs (
     :available_at, :worker_id, :worker, :fence, :cancel_requested, :created_at, :started_at, :completed_at
 ) ON CONFLICT (id) DO NOTHING;
 
--- name: extend_absence
+-- local: extend_absence
 UPDATE {prefix}runs SET fire_count = fire_count + :count, last_fire_at = :last_fire_at, completed_at = :now
 WHERE id = :id;
 
--- name: advance_schedule
+-- local: advance_schedule
 UPDATE {prefix}schedules
 SET next_fire_at = :next_fire_at, last_fire_at = :last_fire_at, run_count = :run_count
 WHERE id = :id AND next_fire_at IS :old_next_fire_at;
 
--- name: start_attempt
+-- local: start_attempt
 -- A number is used again when the attempt before it never happened (the target refused the connection).
 INSERT INTO {prefix}attempts (run_id, number, status, worker, started_at)
 VALUES (:run_id, :number, 'running', :worker, :now)

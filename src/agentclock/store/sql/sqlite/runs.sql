@@ -1,4 +1,4 @@
--- name: claimable
+-- local: claimable
 SELECT {run_columns}, {schedule_columns}
 FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id AND s.deleted_at IS NULL
 WHERE r.status = 'pending' AND r.available_at <= :now
@@ -7,19 +7,19 @@ ORDER BY r.available_at, r.id LIMIT :limit;
 -- name: next_available
 SELECT min(r.available_at) FROM {prefix}runs r WHERE r.status = 'pending' AND r.available_at > :now;
 
--- name: claim_run
+-- local: claim_run
 UPDATE {prefix}runs SET
     status = 'running', attempt = :attempt, fence = :fence, worker_id = :worker_id, worker = :worker,
     started_at = :started_at
 WHERE id = :id AND status = 'pending';
 
--- name: fail_run
+-- local: fail_run
 -- For a run that cannot be read: it ends, with the reason.
 UPDATE {prefix}runs SET
     status = 'failed', error = :error, completed_at = :now, available_at = NULL, fence = fence + 1
 WHERE id = :id;
 
--- name: fail_attempts
+-- local: fail_attempts
 UPDATE {prefix}attempts SET status = 'failed', error = :error, completed_at = :now
 WHERE run_id = :id AND status = 'running';
 
@@ -28,7 +28,7 @@ UPDATE {prefix}runs SET
     agent_run_id = coalesce(:agent_run_id, agent_run_id), session_id = coalesce(:session_id, session_id)
 WHERE id = :id AND fence = :fence AND status = 'running';
 
--- name: note_agent_run_of_attempt
+-- local: note_agent_run_of_attempt
 UPDATE {prefix}attempts SET agent_run_id = coalesce(:agent_run_id, agent_run_id)
 WHERE run_id = :id AND number = (SELECT r.attempt FROM {prefix}runs r WHERE r.id = :id);
 
@@ -36,7 +36,7 @@ WHERE run_id = :id AND number = (SELECT r.attempt FROM {prefix}runs r WHERE r.id
 SELECT r.id, r.fence FROM {prefix}runs r
 WHERE r.id IN (SELECT value FROM json_each(:ids)) AND r.status = 'running';
 
--- name: settle_run
+-- local: settle_run
 -- Somebody may have asked for a cancel after the worker last looked: then there is no further attempt.
 UPDATE {prefix}runs SET
     status = CASE WHEN :retry AND cancel_requested THEN 'cancelled' ELSE :status END,
@@ -48,13 +48,13 @@ UPDATE {prefix}runs SET
     input = coalesce(:input, input), output = :output, requirements = :requirements, metrics = :metrics
 WHERE id = :id AND fence = :fence AND status = 'running';
 
--- name: finish_attempt
+-- local: finish_attempt
 UPDATE {prefix}attempts SET
     status = :attempt_status, completed_at = :now, status_code = :status_code, error = :error,
     agent_run_id = coalesce(:agent_run_id, agent_run_id)
 WHERE run_id = :id AND number = :attempt_number;
 
--- name: forget_attempt
+-- local: forget_attempt
 DELETE FROM {prefix}attempts WHERE run_id = :id AND number = :attempt_number;
 
 -- name: release_waiting
@@ -84,7 +84,7 @@ SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id;
 UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
 WHERE id = :id AND status IN ('pending', 'paused');
 
--- name: request_cancel
+-- local: request_cancel
 UPDATE {prefix}runs SET cancel_requested = 1 WHERE id = :id AND status = 'running';
 
 -- name: get_run
@@ -96,6 +96,11 @@ WHERE a.run_id IN (SELECT value FROM json_each(:ids)) ORDER BY a.run_id, a.numbe
 
 -- name: list_runs
 SELECT {run_columns} FROM {prefix}runs r WHERE {where} ORDER BY r.id DESC LIMIT :limit OFFSET :offset;
+
+-- local: list_active_runs
+-- Few runs are active, but by itself SQLite walks through all of history to save the sorting.
+SELECT {run_columns} FROM {prefix}runs r INDEXED BY {prefix}runs_active
+WHERE {where} ORDER BY r.id DESC LIMIT :limit OFFSET :offset;
 
 -- name: count_runs
 SELECT count(*) FROM {prefix}runs r WHERE {where};
@@ -112,6 +117,12 @@ r.fire_at >= :since
 -- name: runs_until
 r.fire_at < :until
 
+-- local: runs_from_id
+r.id >= :from_id
+
+-- local: runs_to_id
+r.id < :to_id
+
 -- name: runs_after
 r.id < :cursor_id
 
@@ -123,7 +134,7 @@ SELECT
 FROM {prefix}runs r
 WHERE r.schedule_id = :schedule_id AND r.id >= :first_id AND r.id < :end_id AND r.fire_at > :after AND r.fire_at <= :until AND r.cause <> 'manual';
 
--- name: prunable
+-- local: prunable
 SELECT r.id FROM {prefix}runs r
 WHERE r.id < :end_id AND r.status NOT IN ('pending', 'running', 'paused')
     AND coalesce(r.last_fire_at, r.fire_at) < :before
@@ -132,7 +143,7 @@ ORDER BY r.id LIMIT :limit;
 -- name: prune_runs
 DELETE FROM {prefix}runs WHERE id IN (SELECT value FROM json_each(:ids));
 
--- name: prune_attempts
+-- local: prune_attempts
 DELETE FROM {prefix}attempts WHERE run_id IN (SELECT value FROM json_each(:ids));
 
 -- name: prune_schedules

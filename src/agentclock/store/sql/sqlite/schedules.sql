@@ -1,4 +1,4 @@
--- name: insert_schedule
+-- local: insert_schedule
 INSERT INTO {prefix}schedules (
     id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
     timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,

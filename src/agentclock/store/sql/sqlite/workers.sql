@@ -1,4 +1,4 @@
--- name: live_worker
+-- local: live_worker
 SELECT w.name FROM {prefix}workers w WHERE w.id = :worker_id AND w.lease_until > :now;
 
 -- name: register_worker
@@ -21,13 +21,14 @@ UPDATE {prefix}workers SET lease_until = :now WHERE id = :worker_id AND lease_un
 UPDATE {prefix}workers SET lease_until = :now WHERE lease_until > :now;
 
 -- name: orphaned
+-- In the order of the index on running runs: by id alone, SQLite would walk through all of history.
 SELECT {run_columns}, {schedule_columns}
 FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id
 WHERE r.status = 'running' AND NOT EXISTS (
     SELECT 1 FROM {prefix}workers w WHERE w.id = r.worker_id AND w.lease_until > :now)
-ORDER BY r.id LIMIT :limit;
+ORDER BY r.worker_id, r.id LIMIT :limit;
 
--- name: raise_fence
+-- local: raise_fence
 UPDATE {prefix}runs SET fence = :fence WHERE id = :id;
 
 -- name: list_workers

@@ -1,0 +1,113 @@
+"""Where a PostgreSQL server is, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from agentclock.core.errors import ConfigError, StoreUnavailable
+
+CONNECT_SECONDS: Final = 5.0
+COMMAND_SECONDS: Final = 30.0
+
+_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg")
+
+_POOLER: Final = "if a pooler in transaction mode is in between, set pooler=true"
+
+#: Beginnings of SQLSTATEs that mean "not now" or "not here", with what to do where the text alone does not say.
+_UNAVAILABLE: Final = {
+    "08": "",
+    "25006": "is this a standby? Connect to the primary",
+    "25P03": "",
+    "26": _POOLER,
+    "28": "check the user and the password",
+    "3D": "create the database first",
+    "3F": "the schema is missing; run `agentclock db upgrade`",
+    "40": "the transaction kept colliding with others",
+    "42501": "the user lacks a privilege",
+    "42703": "the schema does not fit this version; run `agentclock db upgrade`",
+    "42P05": _POOLER,
+    "42P01": "tables are missing; run `agentclock db upgrade`",
+    "53": "raise max_connections or lower pool_size if connections are scarce",
+    "55P03": "another transaction holds a lock for too long",
+    "57": "",
+    "58": "",
+    "XX": "",
+}
+
+_UNREADABLE: Final = "the PostgreSQL URL cannot be read; percent-encode special characters in user and password"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """`url` is what asyncpg takes, `where` what people may see, `secrets` what nobody may see."""
+
+    url: str
+    where: str
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def read(cls, dsn: str) -> Address:
+        """Raises ConfigError."""
+        try:
+            parts = urlsplit(dsn)
+            host, port, password = parts.hostname, parts.port, parts.password
+        except ValueError:
+            raise ConfigError([_UNREADABLE]) from None
+        if parts.scheme not in _SCHEMES:
+            raise ConfigError([f"the URL's scheme is {parts.scheme!r}; PostgreSQL's is postgresql://"])
+        if parts.fragment:
+            raise ConfigError([_UNREADABLE])
+        return cls(
+            url=parts._replace(scheme="postgresql").geturl(),
+            where=f"PostgreSQL at {host or 'the local socket'}{f':{port}' if port else ''}{parts.path}",
+            secrets=tuple({password, unquote(password)}) if password else (),
+        )
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turns every way of not reaching the database into StoreUnavailable."""
+        try:
+            yield
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            advice = _advice(error)
+            if advice is None:
+                raise
+            reason = (str(error) or type(error).__name__).partition("\n")[0]
+            text = f"{self.where}: {reason}" + (f" ({advice})" if advice else "")
+            clean = self.scrub(text)
+            # A cause shows up in tracebacks: it must not hold what the message had to lose.
+            raise StoreUnavailable(clean) from (error if clean == text else None)
+
+    def scrub(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection outside any pool, for what needs a session of its own. Raises StoreUnavailable."""
+        with self.answering():
+            return await asyncpg.connect(
+                self.url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                statement_cache_size=0,
+                server_settings={"application_name": "agentclock"},
+            )
+
+
+def _advice(error: BaseException) -> str | None:
+    """What to add to the error's text, None if it does not mean that the database is unavailable."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return next((advice for start, advice in _UNAVAILABLE.items() if state.startswith(start)), None)
+    if isinstance(error, TimeoutError):
+        return f"no answer within {COMMAND_SECONDS:.0f} s"
+    # Of the client's own errors only those about a value that does not fit its parameter are the caller's.
+    callers = isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError)
+    return None if callers else ""

@@ -1,0 +1,48 @@
+"""Claims whose commit was never confirmed.
+
+A connection that breaks between COMMIT and its answer leaves the client in doubt. If the claim was written, its
+worker does not know that it holds the run, and keeps the lease under which nobody else may take it: without this
+the run would never be executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from agentclock.core.model import Claim
+from agentclock.store.postgres_pool import Session
+
+
+class Doubts:
+    """The claims of one store that may have been written although the caller was told of a failure."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claim] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._claims)
+
+    @contextmanager
+    def noted(self) -> Iterator[list[Claim]]:
+        """Put into the list what a transaction is about to claim; if it fails after that, nobody knows whether."""
+        about_to_claim: list[Claim] = []
+        try:
+            yield about_to_claim
+        except BaseException:
+            self._claims |= {claim.run.id: claim for claim in about_to_claim}
+            raise
+
+    async def undo(self, session: Session) -> None:
+        """Makes each such run pending again, its attempt never begun. Nothing happens to one that was not written
+        or that another worker holds: fence and worker must both be those of the claim."""
+        runs = [claim.run for claim in self._claims.values()]
+        await session.rows(
+            "undo_claims",
+            ids=[run.id for run in runs],
+            fences=[run.fence for run in runs],
+            worker_ids=[run.worker_id for run in runs],
+        )
+
+    def forget(self) -> None:
+        self._claims.clear()

@@ -1,0 +1,238 @@
+"""Wake-ups between processes on one database. Losing one only costs time: polling finds the work as well."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from agentclock.core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    import asyncpg
+
+#: At most twenty notifications a second leave a process, however often it has reason to.
+SEND_PAUSE_SECONDS: Final = 0.05
+#: How soon a listener tries again, at first and at last.
+RETRY_SECONDS: Final = (0.5, 30.0)
+#: How long a notification to ourselves may take, and how often one is sent to see whether the line is alive.
+ECHO_SECONDS: Final = 5.0
+PROBE_SECONDS: Final = 30.0
+#: How often the file's change counter is read.
+WATCH_SECONDS: Final = 0.2
+
+NOT_STARTED: Final = "not started"
+OK: Final = "ok"
+
+
+class PostgresWakeup:
+    """LISTEN/NOTIFY on connections of its own: one hears, one speaks, after the speaker's caller has committed.
+
+    What this process sends does not wake itself. Raises ConfigError for a URL that cannot be read.
+    """
+
+    def __init__(self, dsn: str, *, channel: str = "agentclock_wakeup") -> None:
+        from agentclock.store.postgres_address import Address  # noqa: PLC0415 - asyncpg is an extra
+
+        self._address = Address.read(dsn)
+        self._channel = channel
+        self._id = uuid.uuid4().hex
+        self._state = NOT_STARTED
+        self._on_wake: Callable[[], None] = _nobody
+        self._wanted = asyncio.Event()
+        self._echoes: dict[str, asyncio.Future[None]] = {}
+        self._speaker: asyncpg.Connection[Any] | None = None
+        self._speaking = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, on_wake: Callable[[], None]) -> None:
+        """Answers at once; `state` tells when wake-ups arrive. A second start changes nothing but `on_wake`."""
+        self._on_wake = on_wake
+        if not self._tasks:
+            self._say("connecting")
+            self._tasks = [
+                asyncio.create_task(self._keep_listening(), name="agentclock-listen"),
+                asyncio.create_task(self._keep_sending(), name="agentclock-notify"),
+            ]
+
+    def send(self) -> None:
+        self._wanted.set()
+
+    async def close(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._hang_up()
+        self._say(NOT_STARTED)
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    async def _keep_listening(self) -> None:
+        pause, longest = RETRY_SECONDS
+        while True:
+            try:
+                await self._listen()
+            except StoreUnavailable as error:
+                if self._state == OK:
+                    pause = RETRY_SECONDS[0]
+                self._say(str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+
+    async def _listen(self) -> None:
+        """Returns never; raises StoreUnavailable when the line is or turns out to be dead."""
+        listener = await self._address.connect()
+        try:
+            hung_up = asyncio.Event()
+            listener.add_termination_listener(lambda _: hung_up.set())
+            with self._address.answering():
+                await listener.add_listener(self._channel, self._hear)
+            await self._expect_echo()
+            self._say(OK)
+            self._on_wake()  # something may have happened while nobody listened
+            while not hung_up.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_SECONDS):
+                        await hung_up.wait()
+                        break
+                await self._expect_echo()
+            raise StoreUnavailable(f"{self._address.where}: the listening connection was closed")
+        finally:
+            listener.terminate()
+
+    async def _expect_echo(self) -> None:
+        """Speaks to the listener by way of the other connection: a pooler may swallow either."""
+        token = uuid.uuid4().hex
+        echo = self._echoes[token] = asyncio.get_running_loop().create_future()
+        try:
+            await self._notify(token)
+            async with asyncio.timeout(ECHO_SECONDS):
+                await echo
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"{self._address.where}: notifications do not arrive; if a pooler in transaction mode is in between, "
+                "set listen_url to the server itself"
+            ) from error
+        finally:
+            del self._echoes[token]
+
+    def _hear(self, connection: object, process: int, channel: str, payload: object) -> None:
+        echo = self._echoes.get(str(payload))
+        if echo is not None:
+            if not echo.done():
+                echo.set_result(None)
+        elif payload != self._id:
+            self._on_wake()
+
+    async def _keep_sending(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._notify(self._id)
+            except StoreUnavailable as error:
+                structlog.get_logger("agentclock.wakeup").warning("wakeup_not_sent", error=str(error))
+            await asyncio.sleep(SEND_PAUSE_SECONDS)
+
+    async def _notify(self, payload: str) -> None:
+        async with self._speaking:
+            try:
+                if self._speaker is None or self._speaker.is_closed():
+                    self._speaker = await self._address.connect()
+                with self._address.answering():
+                    await self._speaker.execute(f"NOTIFY {_quoted(self._channel)}, '{payload}'")
+            except BaseException:
+                self._hang_up()
+                raise
+
+    def _hang_up(self) -> None:
+        speaker, self._speaker = self._speaker, None
+        if speaker is not None:
+            speaker.terminate()
+
+    def _say(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            structlog.get_logger("agentclock.wakeup").info("wakeup_state", state=state)
+
+
+class SqliteWakeup:
+    """Watches the change counter of the file, from a thread: whoever writes to it wakes everybody."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._state = NOT_STARTED
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    async def start(self, on_wake: Callable[[], None]) -> None:
+        if self._path == ":memory:":
+            self._state = OK  # nobody else can write there
+        elif self._thread is None:
+            loop = asyncio.get_running_loop()
+            self._stop.clear()
+            self._thread = threading.Thread(
+                target=self._watch, args=(loop, on_wake), name="agentclock-watch", daemon=True
+            )
+            self._thread.start()
+
+    def send(self) -> None:
+        """Nothing to do: the write itself is the wake-up."""
+
+    async def close(self) -> None:
+        thread, self._thread = self._thread, None
+        self._stop.set()
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
+        self._state = NOT_STARTED
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            try:
+                self._watch_file(loop, on_wake)
+            except sqlite3.Error as error:
+                self._state = f"the file cannot be watched: {error}"
+            except RuntimeError:
+                return  # the event loop is closed: nobody is left to wake
+            self._stop.wait(1.0)
+
+    def _watch_file(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[], None]) -> None:
+        uri = Path(self._path).absolute().as_uri() + "?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            seen = _change_counter(connection)
+            self._state = OK
+            loop.call_soon_threadsafe(on_wake)  # something may have happened while nobody watched
+            while not self._stop.wait(WATCH_SECONDS):
+                found = _change_counter(connection)
+                if found != seen:
+                    seen = found
+                    loop.call_soon_threadsafe(on_wake)
+        finally:
+            connection.close()
+
+
+def _change_counter(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _nobody() -> None: ...

@@ -1,0 +1,156 @@
+"""Several stores on one database at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from agentclock.core.errors import NameTaken, VersionConflict
+from agentclock.core.lifecycle import settle
+from agentclock.core.model import Overlap, RunStatus
+from agentclock.core.planning import plan
+from agentclock.ports import Store
+from agentclock.testing import FakeClock
+from tests.conformance.conftest import FILE_AND_SERVER, Backend
+from tests.conformance.helpers import (
+    MINUTE,
+    START,
+    SUCCESS,
+    firing,
+    held,
+    history,
+    queued,
+    register,
+    run_of,
+    schedule,
+    schedule_of,
+)
+
+pytestmark = pytest.mark.parametrize("backend", FILE_AND_SERVER, indirect=True)
+
+
+async def test_each_fire_is_made_once_whoever_plans(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(3)]
+    ids = [f"s{number:02}" for number in range(40)]
+    await stores[0].insert_schedules([schedule(schedule_id, overlap=Overlap.ALLOW) for schedule_id in ids])
+    made: Counter[str] = Counter()
+    for _ in range(3):
+
+        async def planner(store: Store) -> None:
+            while (fired := await store.fire_due(plan, limit=7)).planned:
+                made.update(run.id for run in fired.runs)
+
+        await asyncio.gather(*(planner(store) for store in stores))
+        clock.advance(60)
+    assert set(made.values()) == {1}
+    assert len(made) == 3 * len(ids)
+    assert {(await schedule_of(stores[0], schedule_id)).run_count for schedule_id in ids} == {3}
+
+
+async def test_claims_never_overlap(backend: Backend) -> None:
+    stores = [await backend.open() for _ in range(3)]
+    await register(stores[0])
+    await queued(stores[0], *(f"s{number}" for number in range(30)))
+    taken: list[str] = []
+
+    async def worker(store: Store) -> None:
+        while claims := (await store.claim("w1", 4)).claims:
+            taken.extend(claim.run.id for claim in claims)
+
+    await asyncio.gather(*(worker(store) for store in stores))
+    taken += [claim.run.id for claim in (await stores[0].claim("w1", 100)).claims]
+    assert len(taken) == len(set(taken)) == 30
+    assert {run.attempt for schedule_id in range(30) for run in await history(stores[0], f"s{schedule_id}")} == {1}
+
+
+async def test_of_two_ends_of_one_run_one_counts(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await register(stores[0])
+    claim = await held(stores[0])
+    settlement = settle(claim, SUCCESS, clock.now())
+    answers = await asyncio.gather(*(store.settle([settlement]) for store in stores for _ in range(4)))
+    assert sorted(len(applied) for applied in answers) == [0] * 7 + [1]
+
+
+async def test_settling_in_opposite_orders_does_not_deadlock(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await register(stores[0])
+    await queued(stores[0], *(f"s{number}" for number in range(20)))
+    settlements = [settle(claim, SUCCESS, clock.now()) for claim in (await stores[0].claim("w1", 20)).claims]
+    answers = await asyncio.gather(stores[0].settle(settlements), stores[1].settle(settlements[::-1]))
+    applied = [run_id for answer in answers for run_id in answer]
+    assert sorted(applied) == sorted(settlement.run_id for settlement in settlements)
+
+
+async def test_changes_are_not_lost(backend: Backend) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await stores[0].insert_schedules([schedule()])
+    await asyncio.gather(
+        *(
+            store.change_schedule("s1", lambda s, now: replace(s, jitter_seconds=s.jitter_seconds + 1))
+            for store in stores
+            for _ in range(5)
+        )
+    )
+    found = await schedule_of(stores[1])
+    assert (found.jitter_seconds, found.version) == (10, 11)
+
+
+async def test_of_two_changes_of_one_version_one_wins(backend: Backend) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await stores[0].insert_schedules([schedule()])
+    answers = await asyncio.gather(
+        *(
+            store.change_schedule("s1", lambda s, now: replace(s, description="x"), expected_version=1)
+            for store in stores
+        ),
+        return_exceptions=True,
+    )
+    assert sorted(isinstance(answer, VersionConflict) for answer in answers) == [False, True]
+
+
+async def test_of_two_inserts_of_one_name_one_wins(backend: Backend) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    answers = await asyncio.gather(
+        *(store.insert_schedules([schedule(f"s{number}", name="n")]) for number, store in enumerate(stores)),
+        return_exceptions=True,
+    )
+    assert sorted(isinstance(answer, NameTaken) for answer in answers) == [False, True]
+
+
+async def test_a_change_and_a_fire_do_not_undo_each_other(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await stores[0].insert_schedules([schedule(overlap=Overlap.ALLOW)])
+    for turn in range(5):
+        await asyncio.gather(
+            stores[0].fire_due(plan, limit=1),
+            stores[1].change_schedule("s1", lambda s, now, turn=turn: replace(s, description=str(turn))),
+        )
+        await stores[0].fire_due(plan, limit=1)
+        clock.advance(60)
+    found = await schedule_of(stores[0])
+    assert (found.run_count, found.description, found.next_fire_at) == (5, "4", START + 5 * MINUTE)
+    assert len(await history(stores[0])) == 5
+
+
+async def test_a_fire_during_a_delete_leaves_no_open_run(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await register(stores[0])
+    for turn in range(5):
+        await stores[0].insert_schedules([schedule(f"s{turn}")])
+        await asyncio.gather(stores[0].fire_due(firing(START), limit=1), stores[1].delete_schedule(f"s{turn}"))
+        assert {run.status for run in await history(stores[0], f"s{turn}")} <= {RunStatus.CANCELLED}
+
+
+async def test_orphans_of_two_keepers_have_tokens_of_their_own(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await register(stores[0])
+    claim = await held(stores[0])
+    clock.advance(31)
+    answers = await asyncio.gather(*(store.orphans(10) for store in stores))
+    fences = [orphan.run.fence for answer in answers for orphan in answer]
+    assert len(fences) == len(set(fences)) >= 1
+    assert (await run_of(stores[0], claim.run.id)).fence == max(fences)

@@ -1,0 +1,76 @@
+"""The hot queries find their rows by an index, whatever the parameters are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from agentclock.core.model import RunStatus
+from agentclock.ports import RunFilter, Store
+from agentclock.store.filters import Selection, run_selection
+from agentclock.store.queries import Queries
+from agentclock.store.sqlite_runs import bounded_selection, only_active
+from tests.conformance.conftest import FILE_AND_SERVER, Backend
+
+HOT = {
+    "due_schedules": {"schedules_due"},
+    "next_due": {"schedules_due"},
+    "situations": {"runs_active", "runs_history"},
+    "claimable": {"runs_queue"},  # SQLite's name
+    "claim_runs": {"runs_queue"},  # PostgreSQL's
+    "next_available": {"runs_queue"},
+    "orphaned": {"runs_live"},
+    "cancel_requests": {"runs_live"},
+    "release_waiting": {"runs_waiting", "runs_active"},
+    "release_waiting_of": {"runs_waiting", "runs_active"},
+}
+
+LISTS = [
+    (RunFilter(schedule_id="s1"), "runs_history"),
+    (RunFilter(user_id="ann"), "runs_owner"),
+    (RunFilter(statuses=(RunStatus.FAILED,)), "runs_unsuccessful"),
+    (RunFilter(statuses=(RunStatus.FAILED, RunStatus.TIMEOUT)), "runs_unsuccessful"),
+    (RunFilter(statuses=(RunStatus.LOST,), schedule_id="s1"), "runs_unsuccessful_of"),
+    (RunFilter(statuses=(RunStatus.RUNNING,)), "runs_active|runs_live"),
+    (RunFilter(statuses=(RunStatus.RUNNING, RunStatus.PENDING)), "runs_active"),
+]
+
+
+def _words(backend: Backend) -> Callable[[RunFilter], Selection]:
+    return bounded_selection if backend.dialect == "sqlite" else run_selection
+
+
+@pytest.mark.parametrize("backend", FILE_AND_SERVER, indirect=True)
+@pytest.mark.parametrize("name", HOT)
+async def test_hot_queries_use_their_indexes(store: Store, backend: Backend, name: str) -> None:
+    if name not in Queries(backend.dialect).names:
+        assert name in {"claimable", "claim_runs", "orphaned"}
+        return
+    plan = await backend.explain(name)
+    for index in HOT[name]:
+        assert index in plan, plan
+
+
+@pytest.mark.parametrize("backend", FILE_AND_SERVER, indirect=True)
+@pytest.mark.parametrize("query", ["list_runs", "count_runs"])
+@pytest.mark.parametrize(("where", "index"), LISTS)
+async def test_lists_of_runs_use_their_index(
+    store: Store, backend: Backend, query: str, where: RunFilter, index: str
+) -> None:
+    if backend.dialect == "sqlite" and query == "list_runs" and only_active(where):
+        query = "list_active_runs"
+    plan = await backend.explain(query, *_words(backend)(where).conditions)
+    assert re.search(index, plan), plan
+
+
+async def test_a_page_of_history_needs_no_sorting(store: Store, backend: Backend) -> None:
+    for where, _ in LISTS[:3]:
+        plan = await backend.explain("list_runs", *_words(backend)(where).conditions, "runs_after")
+        assert "TEMP B-TREE" not in plan, plan
+        assert "Sort" not in plan, plan
+
+
+def test_both_dialects_have_the_same_queries() -> None:
+    assert Queries("sqlite").shared_names == Queries("postgres").shared_names

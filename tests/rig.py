@@ -1,0 +1,83 @@
+"""One process's engine, taken apart: its loops are stepped by hand, on the real store and a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from agentclock.core.events import Event
+from agentclock.core.model import Run
+from agentclock.engine.bus import Bus
+from agentclock.engine.completer import Completer
+from agentclock.engine.keeper import Keeper
+from agentclock.engine.planner import Planner
+from agentclock.engine.worker import Worker
+from agentclock.ports import PageRequest, RunFilter, Store, WorkerInfo
+from agentclock.testing import FakeClock, ScriptedExecutor
+
+LEASE_SECONDS = 15.0
+Seen = TypeVar("Seen", bound=Event)
+
+
+class NoWakeup:
+    """Wake-ups across processes are of no use to one that is stepped by hand."""
+
+    state = "ok"
+
+    async def start(self, on_wake: Callable[[], None]) -> None: ...
+
+    def send(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Rig:
+    """One process's engine, taken apart."""
+
+    def __init__(self, store: Store, clock: FakeClock, executor: ScriptedExecutor, *, slots: int = 10) -> None:
+        self.store, self.clock, self.executor = store, clock, executor
+        self.events: list[Event] = []
+        self.bus = Bus()
+        self.bus.subscribe(self.events.append)
+        self.completer = Completer(store, clock, self.bus)
+        self.worker = Worker(
+            f"worker-{id(self)}",
+            store=store,
+            executor=executor,
+            completer=self.completer,
+            clock=clock,
+            bus=self.bus,
+            wakeup=NoWakeup(),
+            wake=lambda: None,
+            concurrency=slots,
+        )
+        self.planner = Planner(store, self.worker, self.bus, NoWakeup())
+        self.keeper = Keeper(
+            store, self.worker, self.completer, clock, self.bus, lease_seconds=LEASE_SECONDS, history_days=None
+        )
+
+    async def begin(self) -> Rig:
+        info = WorkerInfo(id=self.worker.id, name="here:1", app_version="1")
+        assert await self.store.acquire_engine(info, LEASE_SECONDS) is None
+        return self
+
+    async def tick(self) -> None:
+        """Everything that is due now happens, attempts that are not held open end."""
+        for step in (self.keeper.step, self.planner.step, self.worker.step):
+            while await step():
+                pass
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Until every attempt is over, but for those that the executor holds open."""
+        for _ in range(20):  # whoever was just released gets going
+            await asyncio.sleep(0)
+        while self.worker.busy > self.executor.running:  # noqa: ASYNC110 - the store's threads need real time
+            await asyncio.sleep(0.0005)
+
+    def seen(self, kind: type[Seen]) -> list[Seen]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def runs(self) -> list[Run]:
+        return sorted((await self.store.list_runs(RunFilter(), PageRequest())).items, key=lambda run: run.id)

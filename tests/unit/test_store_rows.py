@@ -1,0 +1,244 @@
+"""The codec between rows and the model, the query files and the migrations: what needs no database."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentclock.core.errors import CorruptRow, InvalidField, StoreUnavailable
+from agentclock.core.ids import fire_run_id, uuid7
+from agentclock.core.model import Attempt, Cause, RetryPolicy, Run, Schedule, Target
+from agentclock.store.filters import decode_cursor, encode_cursor, first_run_id
+from agentclock.store.migrating import Applied, Migration, behind, drift, load_migrations, pending
+from agentclock.store.queries import Dialect, Queries
+from agentclock.store.rows import (
+    ATTEMPT_COLUMNS,
+    RUN_COLUMNS,
+    SCHEDULE_COLUMNS,
+    clean_text,
+    decode_attempt,
+    decode_run,
+    decode_schedule,
+    encode_attempt,
+    encode_json,
+    encode_run,
+    encode_schedule,
+)
+
+DIALECTS: list[Dialect] = ["sqlite", "postgres"]
+
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def strategy(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a model field's type."""
+    if hint is Any:
+        return json_values
+    if hint == tuple[str, ...]:
+        return st.lists(text, max_size=3).map(tuple)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return st.sampled_from(list(hint))
+    if dataclasses.is_dataclass(hint):
+        return instances(typing.cast(Any, hint))
+    if args := typing.get_args(hint):
+        return st.one_of([strategy(arg) for arg in args])
+    plain: dict[Any, st.SearchStrategy[Any]] = {
+        str: text,
+        bool: st.booleans(),
+        int: st.integers(-(2**62), 2**62),
+        type(None): st.none(),
+    }
+    return plain[hint]
+
+
+def instances(model: Any) -> st.SearchStrategy[Any]:
+    hints = typing.get_type_hints(model)
+    return st.builds(model, **{field.name: strategy(hints[field.name]) for field in dataclasses.fields(model)})
+
+
+def row_of(values: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
+    assert tuple(values) == columns
+    return tuple(values.values())
+
+
+@given(instances(Schedule))
+def test_schedules_round_trip(schedule: Schedule) -> None:
+    assert decode_schedule(row_of(encode_schedule(schedule), SCHEDULE_COLUMNS)) == schedule
+
+
+@given(instances(Run))
+def test_runs_round_trip(run: Run) -> None:
+    assert decode_run(row_of(encode_run(run), RUN_COLUMNS)) == run
+
+
+@given(instances(Attempt))
+def test_attempts_round_trip(attempt: Attempt) -> None:
+    assert decode_attempt(row_of(encode_attempt(attempt), ATTEMPT_COLUMNS)) == attempt
+
+
+@given(json_values)
+def test_json_is_stored_as_ascii_without_nul(value: Any) -> None:
+    stored = encode_json(value)
+    if value is None:
+        assert stored is None
+    else:
+        assert stored is not None
+        assert stored.isascii()
+        assert "\0" not in stored
+        assert json.loads(stored) == value
+
+
+@given(st.text())
+def test_cleaned_text_is_what_every_database_stores(value: str) -> None:
+    cleaned = clean_text(value)
+    assert cleaned is not None
+    assert "\0" not in cleaned.encode("utf-8").decode()
+    if value.isprintable():
+        assert cleaned == value.encode("utf-8", "replace").decode()
+
+
+SCHEDULE = encode_schedule(Schedule(id="s1", name="n", target=Target(endpoint="/x"), retry=RetryPolicy()))
+RUN = encode_run(Run(id="r1", schedule_id="s1", cause=Cause.SCHEDULE, fire_at=0))
+ATTEMPT = encode_attempt(Attempt(run_id="r1", number=1))
+
+
+@pytest.mark.parametrize(
+    ("decode", "table", "values", "column", "bad"),
+    [
+        (decode_schedule, "schedules", SCHEDULE, "payload", "{"),
+        (decode_schedule, "schedules", SCHEDULE, "payload", b"{}"),
+        (decode_schedule, "schedules", SCHEDULE, "payload", "[" * 100_000),
+        (decode_schedule, "schedules", SCHEDULE, "tags", None),
+        (decode_schedule, "schedules", SCHEDULE, "tags", "[1]"),
+        (decode_schedule, "schedules", SCHEDULE, "name", None),
+        (decode_schedule, "schedules", SCHEDULE, "name", b"\xff"),
+        (decode_schedule, "schedules", SCHEDULE, "overlap", "whim"),
+        (decode_schedule, "schedules", SCHEDULE, "retry_backoff", 3),
+        (decode_schedule, "schedules", SCHEDULE, "enabled", 2),
+        (decode_schedule, "schedules", SCHEDULE, "enabled", "t"),
+        (decode_schedule, "schedules", SCHEDULE, "timeout_seconds", "3600"),
+        (decode_schedule, "schedules", SCHEDULE, "timeout_seconds", 1.5),
+        (decode_schedule, "schedules", SCHEDULE, "timeout_seconds", True),
+        (decode_run, "runs", RUN, "status", "whim"),
+        (decode_run, "runs", RUN, "reason", "whim"),
+        (decode_run, "runs", RUN, "output", "{'a': 1}"),
+        (decode_run, "runs", RUN, "fire_at", None),
+        (decode_attempt, "attempts", ATTEMPT, "status", None),
+    ],
+)
+def test_what_cannot_be_read_names_its_row_and_column(
+    decode: Any, table: str, values: dict[str, Any], column: str, bad: Any
+) -> None:
+    with pytest.raises(CorruptRow) as caught:
+        decode(list((values | {column: bad}).values()))
+    assert (caught.value.table, caught.value.row_id.split("/")[0]) == (table, next(iter(values.values())))
+    assert caught.value.reason.startswith(column)
+
+
+# cursors and ranges of ids
+
+
+@given(st.integers(-(2**53), 2**53), st.text())
+def test_cursors_round_trip(number: int, word: str) -> None:
+    cursor = encode_cursor(number, word)
+    assert cursor.isascii()
+    assert decode_cursor(cursor, int, str) == [number, word]
+    with pytest.raises(InvalidField):
+        decode_cursor(cursor, str)
+
+
+@given(st.integers(0, 2**48 - 2), st.binary(min_size=10, max_size=10))
+def test_the_first_id_of_a_time_bounds_every_run_of_it(at: int, entropy: bytes) -> None:
+    for run_id in (fire_run_id("s", at), uuid7(at, entropy)):
+        assert first_run_id(at) <= run_id < first_run_id(at + 1)
+
+
+# queries
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_query_is_filled_and_compiles(dialect: Dialect) -> None:
+    queries = Queries(dialect)
+    for name in queries.names:
+        query = queries.get(name)
+        assert "{" not in query.sql.replace("'{", "").replace("{}'", ""), name
+        assert all(parameter not in query.sql.split() for parameter in query.parameters if ":" in parameter)
+
+
+def test_both_dialects_have_the_same_shared_queries() -> None:
+    assert Queries("sqlite").shared_names == Queries("postgres").shared_names
+
+
+def test_parameters_become_positional_in_each_dialect() -> None:
+    sqlite, postgres = (Queries(dialect).get("runs_of_schedule") for dialect in DIALECTS)
+    assert "?" in sqlite.sql
+    assert "$1" in postgres.sql
+    assert sqlite.parameters == postgres.parameters == ("schedule_id",)
+    assert sqlite.args({"schedule_id": "s1", "more": 2}) == ["s1"]
+
+
+def test_conditions_are_put_together_and_kept() -> None:
+    queries = Queries("sqlite", schema="other")
+    both = queries.get("count_runs", ("runs_of_schedule", "r.status = 'failed'"))
+    assert "(r.schedule_id = ?) AND (r.status = 'failed')" in both.sql
+    assert "other_runs" in both.sql
+    assert queries.get("count_runs", ("runs_of_schedule", "r.status = 'failed'")) is both
+    assert queries.get("count_runs").sql.endswith("true")
+
+
+# migrations
+
+
+def step(version: int, *, breaking: bool = False, checksum: str = "c") -> Migration:
+    return Migration(version=version, name="x", breaking=breaking, checksum=checksum, sql="SELECT 1;\n-- end;\n")
+
+
+def applied(version: int, *, breaking: bool = False, checksum: str = "c") -> Applied:
+    return Applied(version=version, breaking=breaking, checksum=checksum)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_migrations_are_numbered_without_gaps(dialect: Dialect) -> None:
+    steps = load_migrations(dialect, schema="other")
+    assert [one.version for one in steps] == list(range(1, len(steps) + 1))
+    assert steps[0].name == "initial"
+    assert all(one.statements and "{" not in one.sql for one in steps)
+    assert "other" in steps[0].sql
+
+
+def test_what_is_missing_is_applied_in_order() -> None:
+    known = (step(1), step(2), step(3))
+    assert pending(known, []) == known
+    assert pending(known, [applied(1), applied(2)]) == (step(3),)
+    assert pending(known, [applied(version) for version in (1, 2, 3, 4)]) == ()
+    assert "lacks 3 step(s), up to version 3" in str(behind(known))
+
+
+def test_only_a_newer_breaking_step_stops_older_code() -> None:
+    known = (step(1), step(2, breaking=True))
+    assert pending(known, [applied(1), applied(2, breaking=True), applied(3)]) == ()
+    with pytest.raises(StoreUnavailable, match="version 4"):
+        pending(known, [applied(1), applied(2), applied(3), applied(4, breaking=True)])
+
+
+def test_drift_is_told() -> None:
+    known = (step(1), step(2))
+    assert drift(known, [applied(1), applied(2)]) == ()
+    assert "step 2 was applied from a different file" in drift(known, [applied(1), applied(2, checksum="d")])[0]
+    assert "newer" in drift(known, [applied(1), applied(2), applied(3)])[0]
+
+
+def test_a_comment_is_no_statement() -> None:
+    assert step(1).statements == ["SELECT 1"]
