@@ -19,7 +19,7 @@ from agentclock.ports import RunContext
 FIRE_AT = 1_767_225_600_000
 
 #: Short enough for tests, in the proportions of the real one.
-QUICK = Patience(first_pause=0.01, longest_pause=0.05, unknown=0.3, confirm=3.0, idle=5.0, drain=1.0)
+QUICK = Patience(first_pause=0.01, longest_pause=0.05, unknown=0.3, answer=2.0, confirm=3.0, idle=5.0, drain=1.0)
 
 
 @dataclass(slots=True)

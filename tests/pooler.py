@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import deque
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -27,7 +26,8 @@ class TransactionPooler:
 
     def __init__(self, dsn: str) -> None:
         self._target = urlsplit(dsn)
-        self._free: deque[_Server] = deque()
+        self._free: asyncio.Queue[_Server] = asyncio.Queue()
+        self._connecting = asyncio.Lock()
         self._all: list[_Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._greeting = b""
@@ -58,8 +58,8 @@ class TransactionPooler:
         try:
             if await self._welcome(reader, writer):
                 await self._relay(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client left
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client left, or the test is over
         finally:
             self._clients.discard(task)
             writer.close()
@@ -73,10 +73,10 @@ class TransactionPooler:
             if code != _SSL_REQUEST:
                 break
             writer.write(b"N")
-        if not self._all:
-            startup = struct.pack("!II", size, code) + rest
-            self._all = [await self._connect(startup) for _ in range(_SERVERS)]
-            self._free.extend(self._all)
+        async with self._connecting:
+            while len(self._all) < _SERVERS:
+                self._all.append(await self._connect(struct.pack("!II", size, code) + rest))
+                self._free.put_nowait(self._all[-1])
         writer.write(self._greeting)
         return True
 
@@ -97,7 +97,7 @@ class TransactionPooler:
                 if kind == b"X":
                     return
                 if answering is None or answering.done():
-                    server = self._free.popleft()
+                    server = await self._free.get()
                     answering = asyncio.create_task(self._answer(server, writer))
                 if self.lose_next_commit and message[5:-1] == b"COMMIT":
                     self.lose_next_commit = False
@@ -116,7 +116,7 @@ class TransactionPooler:
                 writer.write(message)
             if kind == b"Z" and message[5:] == b"I":
                 self.transactions += 1
-                self._free.append(server)
+                self._free.put_nowait(server)
                 return
 
 

@@ -318,7 +318,7 @@ class PreviewDraft(BaseModel):
         return {name: getattr(self, name) for name in type(self).model_fields if name != "count"}
 
 
-Draft = TypeVar("Draft", ScheduleDraft, SchedulePatch, PreviewDraft)
+Draft = TypeVar("Draft", bound=BaseModel)
 Given: TypeAlias = Mapping[str, Any]
 
 

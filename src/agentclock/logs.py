@@ -20,10 +20,14 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     ]
     renderer: Processor
     if log_format is LogFormat.JSON:
-        shared.append(structlog.processors.dict_tracebacks)
+        # Traces without local variables: those may hold payloads and tokens.
+        plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(plain))
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -14,11 +15,10 @@ from agentclock.core.model import (
     Outcome,
     OutcomeKind,
     Run,
-    RunStatus,
     Schedule,
     Target,
 )
-from agentclock.core.planning import Fire, Plan, Situation
+from agentclock.core.planning import Fire, Plan, Situation, plan_trigger
 from agentclock.ports import PageRequest, PlanFunction, RunFilter, Store, WorkerInfo
 
 #: Where FakeClock starts: a full minute.
@@ -76,6 +76,11 @@ def firing(
         )
 
     return plan
+
+
+def triggering(run_id: str) -> PlanFunction:
+    """A manual run with this id."""
+    return partial(plan_trigger, run_id=run_id)
 
 
 def manual_id(now: Instant) -> str:

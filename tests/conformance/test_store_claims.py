@@ -5,22 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from agentclock.core.ids import fire_run_id
-from agentclock.core.lifecycle import settle
-from agentclock.core.model import (
-    Attempt,
-    Claim,
-    Outcome,
-    OutcomeKind,
-    Overlap,
-    RetryPolicy,
-    Run,
-    RunStatus,
-)
-from agentclock.core.planning import plan
-from agentclock.ports import Claimed, Store, WorkerInfo
-from agentclock.testing import FakeClock
 from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
     LATER,
@@ -39,6 +23,22 @@ from tests.conformance.helpers import (
     schedule,
     schedule_of,
 )
+
+from agentclock.core.ids import fire_run_id
+from agentclock.core.lifecycle import settle
+from agentclock.core.model import (
+    Attempt,
+    Claim,
+    Outcome,
+    OutcomeKind,
+    Overlap,
+    RetryPolicy,
+    Run,
+    RunStatus,
+)
+from agentclock.core.planning import plan
+from agentclock.ports import Claimed, Store, WorkerInfo
+from agentclock.testing import FakeClock
 
 
 async def test_a_claim_takes_the_run_with_its_schedule(store: Store, clock: FakeClock) -> None:
@@ -172,9 +172,10 @@ async def test_numbers_that_json_lacks_become_text(store: Store) -> None:
     assert (await run_of(store, claim.run.id)).output == {"x": ["nan", "-inf", 1.0]}
 
 
-async def retrying(store: Store, **policy: int) -> Claim:
+async def retrying(store: Store, max_retries: int = 0, delay_seconds: int = 60) -> Claim:
     await register(store, lease_seconds=36_000)
-    await store.insert_schedules([schedule(retry=RetryPolicy(**policy), next_fire_at=START)])
+    policy = RetryPolicy(max_retries=max_retries, delay_seconds=delay_seconds)
+    await store.insert_schedules([schedule(retry=policy)])
     return (await store.fire_due(firing(START), limit=1, worker_id="w1", slots=1)).claims[0]
 
 
@@ -288,7 +289,7 @@ async def test_a_retry_or_a_pause_keeps_the_others_waiting(store: Store, clock: 
 
 
 async def test_the_keeper_frees_what_nobody_else_did(store: Store, backend: Backend, clock: FakeClock) -> None:
-    claim, (first, second) = await waiting_behind(store, START + 1, START + 2)
+    _, (first, second) = await waiting_behind(store, START + 1, START + 2)
     await queued(store, "elsewhere")
     await backend.execute("UPDATE {prefix}runs SET status = 'failed' WHERE status = 'running'")
     clock.advance(5)

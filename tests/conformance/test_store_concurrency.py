@@ -7,13 +7,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-
-from agentclock.core.errors import NameTaken, VersionConflict
-from agentclock.core.lifecycle import settle
-from agentclock.core.model import Overlap, RunStatus
-from agentclock.core.planning import plan
-from agentclock.ports import Store
-from agentclock.testing import FakeClock
 from tests.conformance.conftest import FILE_AND_SERVER, Backend
 from tests.conformance.helpers import (
     MINUTE,
@@ -28,6 +21,13 @@ from tests.conformance.helpers import (
     schedule,
     schedule_of,
 )
+
+from agentclock.core.errors import NameTaken, VersionConflict
+from agentclock.core.lifecycle import settle
+from agentclock.core.model import Overlap, RunStatus, Schedule
+from agentclock.core.planning import plan
+from agentclock.ports import Store
+from agentclock.testing import FakeClock
 
 pytestmark = pytest.mark.parametrize("backend", FILE_AND_SERVER, indirect=True)
 
@@ -124,15 +124,16 @@ async def test_of_two_inserts_of_one_name_one_wins(backend: Backend) -> None:
 async def test_a_change_and_a_fire_do_not_undo_each_other(backend: Backend, clock: FakeClock) -> None:
     stores = [await backend.open() for _ in range(2)]
     await stores[0].insert_schedules([schedule(overlap=Overlap.ALLOW)])
-    for turn in range(5):
-        await asyncio.gather(
-            stores[0].fire_due(plan, limit=1),
-            stores[1].change_schedule("s1", lambda s, now, turn=turn: replace(s, description=str(turn))),
-        )
+
+    def count(found: Schedule, now: int) -> Schedule:
+        return replace(found, description=f"{found.description or ''}x")
+
+    for _ in range(5):
+        await asyncio.gather(stores[0].fire_due(plan, limit=1), stores[1].change_schedule("s1", count))
         await stores[0].fire_due(plan, limit=1)
         clock.advance(60)
     found = await schedule_of(stores[0])
-    assert (found.run_count, found.description, found.next_fire_at) == (5, "4", START + 5 * MINUTE)
+    assert (found.run_count, found.description, found.next_fire_at) == (5, "xxxxx", START + 5 * MINUTE)
     assert len(await history(stores[0])) == 5
 
 

@@ -5,13 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NotFound
-from agentclock.core.ids import fire_run_id
-from agentclock.core.model import CatchUp, Cause, Overlap, Reason, Run, RunStatus, Schedule
-from agentclock.core.planning import CHUNK, Plan, Situation, plan, plan_trigger
-from agentclock.ports import Fired, Store
-from agentclock.testing import FakeClock
 from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
     MINUTE,
@@ -28,7 +21,15 @@ from tests.conformance.helpers import (
     run_of,
     schedule,
     schedule_of,
+    triggering,
 )
+
+from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NotFound
+from agentclock.core.ids import fire_run_id
+from agentclock.core.model import CatchUp, Cause, Overlap, Reason, Run, RunStatus, Schedule
+from agentclock.core.planning import CHUNK, Plan, Situation, plan
+from agentclock.ports import Fired, Store
+from agentclock.testing import FakeClock
 
 
 async def fire(store: Store, clock: FakeClock, minutes: int = 1) -> list[Fired]:
@@ -279,7 +280,7 @@ async def test_a_skipped_manual_run_is_never_extended(store: Store, clock: FakeC
     await fire(store, clock)
     clock.advance(1)
     run_id = manual_id(clock.now())
-    _, refused = await store.fire_one("s1", lambda *given: plan_trigger(*given, run_id=run_id))
+    _, refused = await store.fire_one("s1", triggering(run_id))
     assert (refused.id, refused.status, refused.cause) == (run_id, RunStatus.SKIPPED, Cause.MANUAL)
     await fire(store, clock, 2)
     rows = [(row.cause, row.status, row.fire_count) for row in await history(store)]
@@ -373,7 +374,7 @@ async def test_a_trigger_runs_now_and_leaves_the_timetable_alone(store: Store, c
     await store.insert_schedules([schedule(next_fire_at=START + MINUTE, user_id="ann")])
     clock.advance(5)
     run_id = manual_id(clock.now())
-    after, run = await store.fire_one("s1", lambda *given: plan_trigger(*given, run_id=run_id), user_id="ann")
+    after, run = await store.fire_one("s1", triggering(run_id), user_id="ann")
     assert (run.id, run.cause, run.status) == (run_id, Cause.MANUAL, RunStatus.PENDING)
     assert (run.fire_at, run.available_at, run.user_id) == (clock.now(), clock.now(), "ann")
     assert after == await schedule_of(store) == schedule(next_fire_at=START + MINUTE, user_id="ann")
@@ -383,7 +384,7 @@ async def test_a_trigger_runs_now_and_leaves_the_timetable_alone(store: Store, c
 async def test_a_trigger_works_on_demand_and_while_disabled(store: Store) -> None:
     await store.insert_schedules([schedule(cron_expr=None, next_fire_at=None, enabled=False)])
     run_id = manual_id(START)
-    _, run = await store.fire_one("s1", lambda *given: plan_trigger(*given, run_id=run_id))
+    _, run = await store.fire_one("s1", triggering(run_id))
     assert run.status is RunStatus.PENDING
 
 
@@ -414,6 +415,6 @@ async def test_a_trigger_that_replaces_the_active_runs(store: Store) -> None:
     (waiting,) = await queued(store, "s1")
     await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.CANCEL))
     run_id = manual_id(START)
-    _, run = await store.fire_one("s1", lambda *given: plan_trigger(*given, run_id=run_id))
+    _, run = await store.fire_one("s1", triggering(run_id))
     assert (run.status, run.available_at) == (RunStatus.PENDING, START)
     assert (await run_of(store, waiting.id)).status is RunStatus.CANCELLED

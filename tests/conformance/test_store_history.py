@@ -5,13 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from agentclock.core.errors import CorruptRow, InvalidField
-from agentclock.core.ids import fire_run_id
-from agentclock.core.model import Cause, Overlap, RunStatus
-from agentclock.core.planning import plan, plan_trigger
-from agentclock.ports import Accounting, PageRequest, RunFilter, Store
-from agentclock.testing import FakeClock
 from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
     ALL,
@@ -29,9 +22,15 @@ from tests.conformance.helpers import (
     run_of,
     schedule,
     schedule_of,
+    triggering,
 )
 
-DAY = 1440 * MINUTE
+from agentclock.core.errors import CorruptRow, InvalidField
+from agentclock.core.ids import fire_run_id
+from agentclock.core.model import Cause, Overlap, RunStatus
+from agentclock.core.planning import plan
+from agentclock.ports import Accounting, PageRequest, RunFilter, Store
+from agentclock.testing import FakeClock
 
 
 async def fires(store: Store, *times: int, schedule_id: str = "s1") -> None:
@@ -114,7 +113,7 @@ async def test_filters(store: Store, clock: FakeClock, where: RunFilter, expecte
     await end(store, claims["b"])
     await end(store, claims["c"], PAUSED)
     await store.insert_schedules([schedule("m", user_id="ann", next_fire_at=None)])
-    await store.fire_one("m", lambda *given: plan_trigger(*given, run_id=manual_id(clock.now())))
+    await store.fire_one("m", triggering(manual_id(clock.now())))
     page = await store.list_runs(where, ALL)
     assert {run.schedule_id for run in page.items} == expected
     assert page.total_count == len(expected)
@@ -179,7 +178,7 @@ async def test_accounting_counts_fires_by_what_they_became(store: Store, clock: 
         clock.advance(60)
     run_id = manual_id(clock.now())
     await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.ALLOW))
-    await store.fire_one("s1", lambda *given: plan_trigger(*given, run_id=run_id))
+    await store.fire_one("s1", triggering(run_id))
     found = await store.accounting("s1", START - 1, clock.now())
     assert found == Accounting(runs=1, skipped=4, missed=4)
     assert found.total == ((await schedule_of(store)).last_fire_at or 0) // MINUTE - START // MINUTE + 1

@@ -5,19 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NameTaken, NotFound, VersionConflict
-from agentclock.core.model import (
-    CatchUp,
-    Overlap,
-    RetryBackoff,
-    RetryPolicy,
-    RunStatus,
-    Schedule,
-    Target,
-)
-from agentclock.ports import PageRequest, ScheduleFilter, Store
-from agentclock.testing import FakeClock
 from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
     ALL,
@@ -32,6 +19,19 @@ from tests.conformance.helpers import (
     schedule,
     schedule_of,
 )
+
+from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NameTaken, NotFound, VersionConflict
+from agentclock.core.model import (
+    CatchUp,
+    Overlap,
+    RetryBackoff,
+    RetryPolicy,
+    RunStatus,
+    Schedule,
+    Target,
+)
+from agentclock.ports import PageRequest, ScheduleFilter, Store
+from agentclock.testing import FakeClock
 
 FULL = Schedule(
     id="full",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.helpers import ALL, START, held, history, register, schedule, schedule_of
 
 from agentclock.core.errors import NotFound, StoreUnavailable
 from agentclock.core.model import Schedule
@@ -27,7 +28,6 @@ from agentclock.store.sqlite import SqliteStore, may_reset_wal
 from agentclock.store.sqlite_lock import EngineLock
 from agentclock.store.sqlite_writer import GROUP_LIMIT, Writer
 from agentclock.testing import FakeClock
-from tests.conformance.helpers import ALL, START, held, history, register, schedule, schedule_of
 
 HELPER = Path(__file__).with_name("sqlite_processes.py")
 
@@ -461,6 +461,30 @@ async def test_a_second_writer_is_warned_of(
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
     assert (await file_store.health()).warnings == ()
     await other.close()
+
+
+class LocalClock(FakeClock):
+    """Like the real one: leaves it to the database which time rules."""
+
+    def store_now(self) -> int:
+        return None  # type: ignore[return-value]
+
+
+async def test_an_embedded_database_has_the_time_of_its_process(tmp_path: Path) -> None:
+    clock = LocalClock(START + 5)
+    store = make(tmp_path, clock)
+    await store.open()
+    assert await store.now() == START + 5
+    await store.insert_schedules([schedule(next_fire_at=START + 6)])
+    assert (await store.fire_due(plan, limit=1)).next_due_ms == 1
+    await store.close()
+
+
+async def test_workers_of_one_process_do_not_end_each_other(file_store: SqliteStore) -> None:
+    answers = await asyncio.gather(*(file_store.acquire_engine(info(f"w{number}"), 30) for number in range(3)))
+    assert answers == [None, None, None]
+    beats = await asyncio.gather(*(file_store.renew_lease(f"w{number}", 30) for number in range(3)))
+    assert [beat.alive for beat in beats] == [True, True, True]
 
 
 async def test_memory_is_a_store_of_its_own(clock: FakeClock) -> None:

@@ -15,7 +15,7 @@ from agentclock.core.errors import CorruptRow, StoreUnavailable
 from agentclock.core.model import Outcome, OutcomeKind, Run, RunStatus, Schedule
 from agentclock.core.planning import plan
 from agentclock.ports import Page
-from agentclock.scheduler import EngineState
+from agentclock.scheduler import EngineState, RunDetail
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 START = 1_767_225_600  # the clock's start, 2026-01-01T00:00:00Z
@@ -430,8 +430,9 @@ async def test_what_targets_answer_never_breaks_a_list(
     run = (await client.post(f"/schedules/{made['id']}/trigger")).json()
     stored = await here.store.get_run(run["id"])
     assert stored is not None
-    odd = {"half": "\ud83d", "nan": float("nan"), "deep": _deep(500), "big": 10**400, "\udc00": "\0"}
-    row: Run = replace(stored, status=RunStatus.FAILED, output=odd, metrics=odd, input=odd)
+    odd = {"half": "\ud83d", "nan": float("nan"), "big": 10**400, "\udc00": "\0"}
+    deep = {"deep": _deep(500)}
+    row: Run = replace(stored, status=RunStatus.FAILED, output=odd, metrics=deep, input=deep | odd)
 
     async def get_run(_: str) -> Run:
         return row
@@ -446,8 +447,8 @@ async def test_what_targets_answer_never_breaks_a_list(
     assert (one.status_code, many.status_code) == (200, 200)
     output = one.json()["output"]
     assert (output["half"], output["nan"], output["big"], output["?"]) == ("?", None, 10**400, "\0")
-    assert "…" in str(output["deep"])
-    assert many.json()["data"][0]["output"] == output
+    assert "…" in str(one.json()["metrics"]["deep"])
+    assert many.json()["data"] == [one.json()]
 
 
 # trigger
@@ -487,6 +488,35 @@ async def test_the_default_wait_is_configured(here: World) -> None:
         assert at_once.status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("wait=10", 10),
+        ('respond-async, Wait = "7"', 7),
+        ("wait=9999", 300),
+        ("wait=0", 0),
+        ("respond-async", 25),
+        ("await=3", 25),
+        ("wait=-1", 25),
+        ("wait=soon", 25),
+    ],
+)
+async def test_a_preferred_wait_is_a_wish(
+    here: World, monkeypatch: pytest.MonkeyPatch, prefer: str, seconds: float
+) -> None:
+    trigger, waits = here.scheduler.trigger, []
+
+    async def watched(schedule_id: str, *, wait_seconds: float, user_id: str | None) -> RunDetail:
+        waits.append(wait_seconds)
+        return await trigger(schedule_id, user_id=user_id)
+
+    monkeypatch.setattr(here.scheduler, "trigger", watched)
+    async with client_of(app_of(here, trigger_wait_seconds=25)) as client:
+        url = f"/schedules/{(await created(client))['id']}/trigger"
+        assert (await client.post(url, headers={"Prefer": prefer})).status_code == 202
+    assert waits == [seconds]
+
+
 async def test_a_paused_run_is_answered_with_what_it_waits_for(here: World, client: httpx2.AsyncClient) -> None:
     made = await created(client)
     run = (await client.post(f"/schedules/{made['id']}/trigger")).json()
@@ -522,7 +552,7 @@ async def test_a_wrong_wait_is_refused(client: httpx2.AsyncClient, wait: str) ->
 
 
 async def test_preview_shows_the_clock_change(client: httpx2.AsyncClient) -> None:
-    params = {"cron_expr": "30 2 * * *", "timezone": "europe/berlin", "start_at": "2026-03-28", "count": 2}
+    params = {"cron_expr": "30 2 * * *", "timezone": "europe/berlin", "start_at": "2026-03-28", "count": "2"}
     answer = (await client.get("/schedules/preview", params=params)).json()
     assert answer["timezone"] == "Europe/Berlin"
     assert answer["explanation"] == "At 02:30, every day, Europe/Berlin, from 2026-03-28 00:00:00"

@@ -385,18 +385,21 @@ async def test_what_no_database_takes_is_replaced_in_events_too() -> None:
 
 
 async def test_a_silent_connection_is_not_trusted() -> None:
-    """The run has ended, but the stream says nothing and never closes."""
+    """The run has ended, but the stream says nothing and never closes; nor does the first question get an answer."""
+    questions = iter(range(10))
 
     async def session(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if head.startswith(b"GET"):
+        if head.startswith(b"GET") and next(questions) == 0:
+            await reader.read()
+        elif head.startswith(b"GET"):
             body = b'{"status": "COMPLETED", "content": "done", "content_type": "str"}'
             writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
         else:
             writer.write(stream_of({"event": "RunStarted", "run_id": "r", "session_id": "s"}))
             await reader.read()
 
-    patience = replace(QUICK, idle=0.1)
-    async with raw_server(session) as url, executor_for(url, patience=patience) as executor:
+    patience = replace(QUICK, idle=0.1, answer=0.1)
+    async with raw_server(session) as url, executor_for(url, patience=patience, connection_limit=1) as executor:
         outcome = await executor.execute(recorder(payload={"message": "hi"}).context)
     assert (outcome.kind, outcome.output["content"]) == (OutcomeKind.SUCCESS, "done")
 

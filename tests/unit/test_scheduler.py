@@ -11,6 +11,7 @@ import pytest
 from tests.apis import DRAFT, PAUSED, WORKER, World, world
 
 from agentclock.core.errors import (
+    CorruptRow,
     EngineStopped,
     InvalidField,
     NameTaken,
@@ -229,6 +230,13 @@ async def test_a_disabled_schedule_owes_nothing(here: World) -> None:
     here.clock.advance(30 * HOUR)
     on = await here.scheduler.enable(schedule_id)
     assert (on.enabled, on.next_fire_at, on.timetable_since) == (True, at(51), at(30))
+
+
+async def test_enabling_forgets_why_it_was_disabled(here: World) -> None:
+    schedule_id = await here.create()
+    off = replace(await here.scheduler.disable(schedule_id), disabled_reason="unreadable")
+    await here.store.change_schedule(schedule_id, lambda row, now: off)
+    assert (await here.scheduler.enable(schedule_id)).disabled_reason is None
 
 
 async def test_enabling_what_is_enabled_changes_nothing(here: World) -> None:
@@ -508,3 +516,21 @@ async def test_zone_data_is_refreshed_in_batches(here: World, monkeypatch: pytes
     for number in range(5):
         await outdated(here, await here.create(name=f"s{number}"))
     assert await here.scheduler.refresh_zone_data() == 5
+
+
+async def test_a_schedule_that_cannot_be_refreshed_does_not_hold_up_the_rest(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = await here.create(name="bad"), await here.create(name="good")
+    await outdated(here, bad)
+    await outdated(here, good, next_fire_at=at(9))
+    change_schedule = here.store.change_schedule
+
+    async def change(schedule_id: str, *args: Any, **options: Any) -> Schedule:
+        if schedule_id == bad:
+            raise CorruptRow("schedules", bad, "not readable")
+        return await change_schedule(schedule_id, *args, **options)
+
+    monkeypatch.setattr(here.store, "change_schedule", change)
+    assert await here.scheduler.refresh_zone_data() == 2
+    assert (await here.scheduler.get(good)).next_fire_at == at(3)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -83,8 +85,10 @@ def test_an_endless_line_takes_no_memory() -> None:
 
 
 PIECES = st.sampled_from(
-    [b"data", b"event", b"id", b"retry", b":", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"\xef\xbb\xbf", b"\0", b"7"]
-    + ["ü".encode(), "🕰".encode(), b"\xff", b"data: some longer line", b"x" * 20]
+    [
+        *(b"data", b"event", b"id", b"retry", b":", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"\xef\xbb\xbf"),
+        *(b"\0", b"7", "ü".encode(), "🕰".encode(), b"\xff", b"data: some longer line", b"x" * 20),
+    ]
 )
 
 
@@ -96,6 +100,6 @@ def test_any_split_gives_the_same_events(pieces: list[bytes], cuts: list[int]) -
     whole, split = SseDecoder(size_limit=48), SseDecoder(size_limit=48)
     expected = whole.feed(raw)
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
-    events = [event for start, end in zip(edges, edges[1:], strict=False) for event in split.feed(raw[start:end])]
+    events = [event for start, end in pairwise(edges) for event in split.feed(raw[start:end])]
     assert events == expected
     assert (split.oversized, split.retry_ms) == (whole.oversized, whole.retry_ms)

@@ -25,8 +25,8 @@ LONGEST_WAIT_SECONDS: Final = 300
 #: Epoch times from here on (the year 5138 in seconds) are taken for milliseconds.
 _MILLISECONDS_FROM: Final = 100_000_000_000
 
-_WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})")
-_ETAG: Final = re.compile(r'\s*(?:W/)?"(\d{1,18})"\s*')
+_WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+_ETAG: Final = re.compile(r'\s*(?:W/)?"([0-9]{1,18})"\s*')
 
 ScheduleId: TypeAlias = Annotated[str, Path(description="Id of the schedule.")]
 RunId: TypeAlias = Annotated[str, Path(description="Id of the run (`id`, not `run_id`).")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 from agentclock.core.cron import Cron
@@ -79,7 +78,7 @@ def timetable_of(schedule: Schedule) -> Timetable:
         anchor = schedule.created_at if schedule.anchor_at is None else schedule.anchor_at
         return Interval(schedule.interval_seconds * SECOND, anchor)
     if schedule.cron_expr:
-        return CronTimetable(_parsed(schedule.cron_expr), Zone.load(schedule.timezone))
+        return CronTimetable(Cron.parse(schedule.cron_expr), Zone.load(schedule.timezone))
     return OnDemand()
 
 
@@ -98,8 +97,3 @@ def next_fire(schedule: Schedule, after: Instant) -> Instant | None:
     if found is None or (schedule.end_at is not None and found > schedule.end_at):
         return None
     return found
-
-
-@lru_cache(maxsize=4096)
-def _parsed(expression: str) -> Cron:
-    return Cron.parse(expression)

@@ -44,14 +44,16 @@ _UNSTORABLE: Final = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 class Patience:
     """How often AgentOS is asked and how long it is waited for, all in seconds.
 
-    Pauses between questions double from `first_pause` to `longest_pause`. `unknown`: how long a run may be
-    unknown to AgentOS. `confirm`: how long a cancelled run may take to stop. `idle`: silence on the stream after
-    which the state is asked for. `drain`: how long AgentOS may tidy up after a run's last event.
+    Pauses between questions double from `first_pause` to `longest_pause`; one question may take `answer`.
+    `unknown`: how long a run may be unknown to AgentOS. `confirm`: how long a cancelled run may take to stop.
+    `idle`: silence on the stream after which the state is asked for. `drain`: how long AgentOS may tidy up after
+    a run's last event.
     """
 
     first_pause: float = 0.2
     longest_pause: float = 10.0
     unknown: float = 30.0
+    answer: float = 15.0
     confirm: float = 10.0
     idle: float = 60.0
     drain: float = 2.0
@@ -67,8 +69,14 @@ class _State:
 
 
 class AgentOSExecutor:
-    def __init__(self, transport: Transport, *, response_cap_bytes: int, patience: Patience | None = None) -> None:
-        self._transport = transport
+    """Live runs hold connections of `streams`; what is asked about them goes through `questions`, so that runs
+    which use up all connections cannot keep each other from being looked after."""
+
+    def __init__(
+        self, streams: Transport, questions: Transport, *, response_cap_bytes: int, patience: Patience | None = None
+    ) -> None:
+        self._streams = streams
+        self._questions = questions
         self._cap_bytes = response_cap_bytes
         self._patience = patience or Patience()
 
@@ -80,7 +88,7 @@ class AgentOSExecutor:
             url = target.url_for(context.claim.schedule.target.endpoint)
         except ValueError as error:
             return Outcome(kind=OutcomeKind.FAILED, error=str(error))
-        run = _AgentRun(self._transport, self._patience, target, component, url, payload or {}, context)
+        run = _AgentRun(self._streams, self._questions, self._patience, target, component, url, payload or {}, context)
         outcome = await supervised(run.start_and_watch(), context)
         if isinstance(outcome, OutcomeKind):
             outcome = await run.stop(outcome)
@@ -110,7 +118,8 @@ class _AgentRun:
 
     def __init__(
         self,
-        transport: Transport,
+        streams: Transport,
+        questions: Transport,
         patience: Patience,
         target: TargetSettings,
         component: TargetType,
@@ -119,7 +128,8 @@ class _AgentRun:
         context: RunContext,
     ) -> None:
         claim = context.claim
-        self._transport = transport
+        self._streams = streams
+        self._questions = questions
         self._patience = patience
         self._target = target
         self._component = component
@@ -150,7 +160,7 @@ class _AgentRun:
         )
         self.maybe_started, outcome = True, None
         try:
-            async with self._transport.send(self._target, request) as answer:
+            async with self._streams.send(self._target, request) as answer:
                 outcome = await self._watch(answer)
         except NotConnected as error:
             self.maybe_started = False
@@ -301,8 +311,13 @@ class _AgentRun:
         """One question for the run's state. Never raises for what AgentOS does."""
         url = self._part("").update_query(session_id=self.session_id)
         try:
-            async with self._transport.send(self._target, self._further("GET", url)) as answer:
+            async with (
+                asyncio.timeout(self._patience.answer),
+                self._questions.send(self._target, self._further("GET", url)) as answer,
+            ):
                 text, cut = await answer.text(STATUS_LIMIT_BYTES)
+        except TimeoutError:
+            return self._state(trouble=f"asked for its state, AgentOS said nothing for {self._patience.answer:g} s")
         except (NotConnected, ConnectionBroken, NotHttp) as error:
             return self._state(trouble=str(error))
         if not 200 <= answer.status < 300:
@@ -332,7 +347,7 @@ class _AgentRun:
     async def _send_cancel(self) -> None:
         url = self._part("/cancel").update_query(session_id=self.session_id)
         try:
-            async with self._transport.send(self._target, self._further("POST", url)) as answer:
+            async with self._questions.send(self._target, self._further("POST", url)) as answer:
                 if answer.status >= 300:
                     self._went_wrong("cancel_refused", f"asked to cancel, AgentOS said HTTP {answer.status}")
         except (NotConnected, ConnectionBroken, NotHttp) as error:

@@ -39,8 +39,11 @@ class TargetExecutor:
         if problems := [problem for target in self._targets.values() for problem in target.problems()]:
             raise ConfigError(problems)
         self._transport = Transport(connection_limit=connection_limit)
+        self._questions = Transport(connection_limit=connection_limit)
         self._http = HttpExecutor(self._transport, response_cap_bytes=response_cap_bytes)
-        self._agentos = AgentOSExecutor(self._transport, response_cap_bytes=response_cap_bytes, patience=patience)
+        self._agentos = AgentOSExecutor(
+            self._transport, self._questions, response_cap_bytes=response_cap_bytes, patience=patience
+        )
 
     async def execute(self, context: RunContext) -> Outcome:
         """Raises LeaseLost when `context` says that the run belongs to somebody else by now, else nothing."""
@@ -78,6 +81,7 @@ class TargetExecutor:
 
     async def close(self) -> None:
         await self._transport.close()
+        await self._questions.close()
 
     def _not_configured(self, name: str) -> str:
         known = ", ".join(sorted(self._targets)) or "none"

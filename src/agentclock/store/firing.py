@@ -46,11 +46,11 @@ class Extension:
 class Batch:
     """All that is to be written for the schedules of one transaction.
 
-    `schedules` are as they stand afterwards. `runs` are new runs, `absent` the new `skipped` and `missed` rows.
+    `runs` are new runs, `absent` the new `skipped` and `missed` rows.
     `replaced`: the schedules whose other active runs are to be cancelled before anything is inserted.
     """
 
-    schedules: Mapping[str, Schedule]
+    planned: tuple[tuple[Schedule, Plan], ...]
     runs: tuple[Run, ...]
     absent: tuple[Run, ...]
     extensions: tuple[Extension, ...]
@@ -58,6 +58,11 @@ class Batch:
     replaced: tuple[str, ...]
     absences: tuple[tuple[str, Absence], ...]
     faults: tuple[CorruptRow, ...]
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The planned schedules as they stand afterwards."""
+        return {schedule.id: _advanced(schedule, made) for schedule, made in self.planned}
 
     def started(self, worker_id: str, worker: str, slots: int, now: Instant) -> Batch:
         """The same with up to `slots` of the runs that may start by `now` held by the worker already."""
@@ -72,13 +77,12 @@ class Batch:
     def fired(self, inserted: Collection[str], planned: int, next_due_ms: int | None) -> Fired:
         """The answer, once it is known which of `runs` were new to the table."""
         runs = tuple(run for run in self.runs if run.id in inserted)
-        claims = [
-            Claim(run=run, schedule=self.schedules[run.schedule_id]) for run in runs if run.status is RunStatus.RUNNING
-        ]
+        running = [run for run in runs if run.status is RunStatus.RUNNING]
+        schedules = self.schedules if running else {}
         return Fired(
             planned=planned,
             runs=runs,
-            claims=tuple(claims),
+            claims=tuple(Claim(run=run, schedule=schedules[run.schedule_id]) for run in running),
             absences=self.absences,
             faults=self.faults,
             next_due_ms=next_due_ms,
@@ -134,7 +138,7 @@ def batch_of(
         runs += [_run(schedule, fire, now, released=released) for fire in made.fires]
         absences += [(schedule, absence) for absence in made.absences]
     return Batch(
-        schedules={schedule.id: _advanced(schedule, made) for schedule, made in planned},
+        planned=tuple(planned),
         runs=tuple(runs),
         absent=tuple(_absent(schedule, gap, now) for schedule, gap in absences if gap.extends is None),
         extensions=tuple(

@@ -29,7 +29,7 @@ from agentclock.ports import (
 )
 from agentclock.store import postgres_runs, postgres_schedules
 from agentclock.store.migrating import Applied, drift, load_migrations
-from agentclock.store.postgres_doubts import Doubts
+from agentclock.store.postgres_doubts import Doubts, undo_claims
 from agentclock.store.postgres_pool import PostgresPool, Row, Session
 from agentclock.store.postgres_schema import applied_steps, ensure_schema
 from agentclock.store.queries import Queries
@@ -222,8 +222,9 @@ class PostgresStore:
     ) -> Grant:
         """A write that claims runs; what an earlier one may have claimed unknown to its worker is undone first."""
         if self._doubts:
-            await self._write(self._doubts.undo)
-            self._doubts.forget()
+            with self._doubts.noted() as still_doubtful:
+                still_doubtful[:] = self._doubts.take()
+                await self._write(undo_claims, still_doubtful)
         with self._doubts.noted() as about_to_claim:
 
             async def noting(session: Session) -> Grant:

@@ -7,7 +7,7 @@ the run would never be executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from agentclock.core.model import Claim
@@ -33,16 +33,18 @@ class Doubts:
             self._claims |= {claim.run.id: claim for claim in about_to_claim}
             raise
 
-    async def undo(self, session: Session) -> None:
-        """Makes each such run pending again, its attempt never begun. Nothing happens to one that was not written
-        or that another worker holds: fence and worker must both be those of the claim."""
-        runs = [claim.run for claim in self._claims.values()]
-        await session.rows(
-            "undo_claims",
-            ids=[run.id for run in runs],
-            fences=[run.fence for run in runs],
-            worker_ids=[run.worker_id for run in runs],
-        )
+    def take(self) -> list[Claim]:
+        """All of them; the caller undoes them, or notes them again."""
+        taken, self._claims = list(self._claims.values()), {}
+        return taken
 
-    def forget(self) -> None:
-        self._claims.clear()
+
+async def undo_claims(session: Session, claims: Sequence[Claim]) -> None:
+    """Makes each such run pending again, its attempt never begun. Nothing happens to one that was not written or
+    that another worker holds: fence and worker must both be those of the claim."""
+    await session.rows(
+        "undo_claims",
+        ids=[claim.run.id for claim in claims],
+        fences=[claim.run.fence for claim in claims],
+        worker_ids=[claim.run.worker_id for claim in claims],
+    )

@@ -36,7 +36,7 @@ class Query:
 
     def args(self, values: Mapping[str, Any]) -> list[Any]:
         """The positional arguments out of `values`, which may hold more."""
-        return [values[name] for name in self.parameters]
+        return list(map(values.__getitem__, self.parameters))
 
 
 class Queries:

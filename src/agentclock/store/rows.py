@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from functools import lru_cache
+from types import NoneType
+from typing import Any, Final
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
@@ -30,9 +33,6 @@ from agentclock.core.model import (
     Target,
 )
 from agentclock.ports import WorkerInfo, WorkerRow
-
-Word = TypeVar("Word", bound=StrEnum)
-Decoder = Callable[[Any], Any]
 
 
 def encode_json(value: Json) -> str | None:
@@ -67,139 +67,148 @@ def _finite(value: Json) -> Json:
             return value
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError(f"expected text, found {type(value).__name__}")
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a stored value's type may be, and what turns it into the model's value (never called for None)."""
+
+    types: frozenset[type]
+    convert: Callable[[Any], Any] | None = None
+
+    @property
+    def optional(self) -> Column:
+        return replace(self, types=self.types | {NoneType})
 
 
-def _integer(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"expected a whole number, found {type(value).__name__}")
-
-
-def _boolean(value: Any) -> bool:
-    if value in (0, 1) and isinstance(value, int):
-        return bool(value)
-    raise ValueError(f"expected a truth value, found {value!r:.40}")
-
-
-def _json(value: Any) -> Json:
-    return None if value is None else json.loads(_text(value))
-
-
-def _tags(value: Any) -> tuple[str, ...]:
-    tags = _json(value)
-    if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
-        return tuple(tags)
+def _json_list_of_text(value: str) -> tuple[str, ...]:
+    if value == "[]":
+        return ()
+    found = json.loads(value)
+    if isinstance(found, list) and all(isinstance(item, str) for item in found):
+        return tuple(found)
     raise ValueError("expected a JSON list of strings")
 
 
-def _word(words: type[Word]) -> Decoder:
-    """StrEnum's own message names the unknown word already."""
-    known: Mapping[str, Word] = {word.value: word for word in words}
-
-    def decode(value: Any) -> Word:
-        found = known.get(value) if isinstance(value, str) else None
-        return words(value) if found is None else found
-
-    return decode
+def _boolean(value: int) -> bool:
+    if value in (0, 1):
+        return bool(value)
+    raise ValueError(f"expected a truth value, found {value}")
 
 
-def _optional(decode: Decoder) -> Decoder:
-    return lambda value: None if value is None else decode(value)
+def _word(words: type[StrEnum]) -> Column:
+    known = {word.value: word for word in words}
+
+    def convert(value: str) -> StrEnum:
+        try:
+            return known[value]
+        except KeyError:
+            raise ValueError(f"{value!r:.40} is none of {', '.join(known)}") from None
+
+    return Column(frozenset({str}), convert)
 
 
-_SCHEDULE: Final[dict[str, Decoder]] = {
-    "id": _text,
-    "name": _text,
-    "description": _optional(_text),
-    "user_id": _optional(_text),
-    "target": _text,
-    "method": _text,
-    "endpoint": _text,
-    "payload": _json,
-    "cron_expr": _optional(_text),
-    "run_at": _optional(_integer),
-    "interval_seconds": _optional(_integer),
-    "anchor_at": _optional(_integer),
-    "timezone": _text,
-    "start_at": _optional(_integer),
-    "end_at": _optional(_integer),
-    "max_runs": _optional(_integer),
-    "jitter_seconds": _integer,
+_TYPE_NAMES: Final = {str: "text", int: "a whole number", bool: "a truth value", NoneType: "nothing"}
+
+_TEXT: Final = Column(frozenset({str}))
+_INTEGER: Final = Column(frozenset({int}))
+_BOOLEAN: Final = Column(frozenset({int, bool}), _boolean)
+_JSON: Final = Column(frozenset({str, NoneType}), json.loads)
+_TAGS: Final = Column(frozenset({str}), _json_list_of_text)
+
+_SCHEDULE: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "name": _TEXT,
+    "description": _TEXT.optional,
+    "user_id": _TEXT.optional,
+    "target": _TEXT,
+    "method": _TEXT,
+    "endpoint": _TEXT,
+    "payload": _JSON,
+    "cron_expr": _TEXT.optional,
+    "run_at": _INTEGER.optional,
+    "interval_seconds": _INTEGER.optional,
+    "anchor_at": _INTEGER.optional,
+    "timezone": _TEXT,
+    "start_at": _INTEGER.optional,
+    "end_at": _INTEGER.optional,
+    "max_runs": _INTEGER.optional,
+    "jitter_seconds": _INTEGER,
     "overlap": _word(Overlap),
     "catch_up": _word(CatchUp),
-    "catch_up_window_seconds": _integer,
-    "misfire_grace_seconds": _integer,
-    "timeout_seconds": _integer,
-    "max_retries": _integer,
-    "retry_delay_seconds": _integer,
+    "catch_up_window_seconds": _INTEGER,
+    "misfire_grace_seconds": _INTEGER,
+    "timeout_seconds": _INTEGER,
+    "max_retries": _INTEGER,
+    "retry_delay_seconds": _INTEGER,
     "retry_backoff": _word(RetryBackoff),
-    "retry_max_delay_seconds": _integer,
-    "tags": _tags,
-    "enabled": _boolean,
-    "disabled_reason": _optional(_text),
-    "managed_by": _optional(_text),
-    "next_fire_at": _optional(_integer),
-    "last_fire_at": _optional(_integer),
-    "run_count": _integer,
-    "timetable_since": _integer,
-    "zone_data_version": _optional(_text),
-    "version": _integer,
-    "created_at": _integer,
-    "updated_at": _optional(_integer),
+    "retry_max_delay_seconds": _INTEGER,
+    "tags": _TAGS,
+    "enabled": _BOOLEAN,
+    "disabled_reason": _TEXT.optional,
+    "managed_by": _TEXT.optional,
+    "next_fire_at": _INTEGER.optional,
+    "last_fire_at": _INTEGER.optional,
+    "run_count": _INTEGER,
+    "timetable_since": _INTEGER,
+    "zone_data_version": _TEXT.optional,
+    "version": _INTEGER,
+    "created_at": _INTEGER,
+    "updated_at": _INTEGER.optional,
 }
 
-_RUN: Final[dict[str, Decoder]] = {
-    "id": _text,
-    "schedule_id": _text,
-    "user_id": _optional(_text),
+_RUN: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "schedule_id": _TEXT,
+    "user_id": _TEXT.optional,
     "cause": _word(Cause),
-    "fire_at": _integer,
-    "last_fire_at": _optional(_integer),
-    "fire_count": _integer,
+    "fire_at": _INTEGER,
+    "last_fire_at": _INTEGER.optional,
+    "fire_count": _INTEGER,
     "status": _word(RunStatus),
-    "reason": _optional(_word(Reason)),
-    "attempt": _integer,
-    "refusals": _integer,
-    "available_at": _optional(_integer),
-    "worker_id": _optional(_text),
-    "worker": _optional(_text),
-    "fence": _integer,
-    "cancel_requested": _boolean,
-    "created_at": _integer,
-    "started_at": _optional(_integer),
-    "completed_at": _optional(_integer),
-    "status_code": _optional(_integer),
-    "agent_run_id": _optional(_text),
-    "session_id": _optional(_text),
-    "error": _optional(_text),
-    "input": _json,
-    "output": _json,
-    "requirements": _json,
-    "metrics": _json,
+    "reason": _word(Reason).optional,
+    "attempt": _INTEGER,
+    "refusals": _INTEGER,
+    "available_at": _INTEGER.optional,
+    "worker_id": _TEXT.optional,
+    "worker": _TEXT.optional,
+    "fence": _INTEGER,
+    "cancel_requested": _BOOLEAN,
+    "created_at": _INTEGER,
+    "started_at": _INTEGER.optional,
+    "completed_at": _INTEGER.optional,
+    "status_code": _INTEGER.optional,
+    "agent_run_id": _TEXT.optional,
+    "session_id": _TEXT.optional,
+    "error": _TEXT.optional,
+    "input": _JSON,
+    "output": _JSON,
+    "requirements": _JSON,
+    "metrics": _JSON,
 }
 
-_ATTEMPT: Final[dict[str, Decoder]] = {
-    "run_id": _text,
-    "number": _integer,
+_ATTEMPT: Final[dict[str, Column]] = {
+    "run_id": _TEXT,
+    "number": _INTEGER,
     "status": _word(RunStatus),
-    "worker": _optional(_text),
-    "started_at": _integer,
-    "completed_at": _optional(_integer),
-    "status_code": _optional(_integer),
-    "agent_run_id": _optional(_text),
-    "error": _optional(_text),
+    "worker": _TEXT.optional,
+    "started_at": _INTEGER,
+    "completed_at": _INTEGER.optional,
+    "status_code": _INTEGER.optional,
+    "agent_run_id": _TEXT.optional,
+    "error": _TEXT.optional,
 }
 
-_WORKER: Final[dict[str, Decoder]] = {
-    "id": _text,
-    "name": _text,
-    "app_version": _text,
-    "started_at": _integer,
-    "lease_until": _integer,
+_WORKER: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "name": _TEXT,
+    "app_version": _TEXT,
+    "started_at": _INTEGER,
+    "lease_until": _INTEGER,
+}
+
+_TABLES: Final = {"schedules": _SCHEDULE, "runs": _RUN, "attempts": _ATTEMPT, "workers": _WORKER}
+_CONVERSIONS: Final = {
+    table: [(name, column.convert) for name, column in columns.items() if column.convert is not None]
+    for table, columns in _TABLES.items()
 }
 
 #: The columns that the codec reads and writes, in order. `schedules` has `deleted_at` besides.
@@ -210,53 +219,66 @@ WORKER_COLUMNS: Final = tuple(_WORKER)
 
 
 def decode_schedule(row: Sequence[Any]) -> Schedule:
-    """Raises CorruptRow."""
-    values = _decode("schedules", row[0], _SCHEDULE, row)
-    target = Target(
-        name=values.pop("target"),
-        method=values.pop("method"),
-        endpoint=values.pop("endpoint"),
-        payload=values.pop("payload"),
-    )
+    """Like all of these, it takes no notice of further values in `row`. Raises CorruptRow."""
+    values = _decode("schedules", row[0], row)
+    take = values.pop
+    target = Target(name=take("target"), method=take("method"), endpoint=take("endpoint"), payload=take("payload"))
     retry = RetryPolicy(
-        max_retries=values.pop("max_retries"),
-        delay_seconds=values.pop("retry_delay_seconds"),
-        backoff=values.pop("retry_backoff"),
-        max_delay_seconds=values.pop("retry_max_delay_seconds"),
+        max_retries=take("max_retries"),
+        delay_seconds=take("retry_delay_seconds"),
+        backoff=take("retry_backoff"),
+        max_delay_seconds=take("retry_max_delay_seconds"),
     )
     return Schedule(target=target, retry=retry, **values)
 
 
-def decode_run(row: Sequence[Any]) -> Run:
-    """Raises CorruptRow."""
-    return Run(**_decode("runs", row[0], _RUN, row))
+def decode_run(row: Sequence[Any], change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Run:
+    """`change` answers the fields that are about to be written, from those that were read. Raises CorruptRow."""
+    values = _decode("runs", row[0], row)
+    return Run(**(values if change is None else values | change(values)))
 
 
 def decode_attempt(row: Sequence[Any]) -> Attempt:
     """Raises CorruptRow."""
-    return Attempt(**_decode("attempts", f"{row[0]}/{row[1]}", _ATTEMPT, row))
+    return Attempt(**_decode("attempts", f"{row[0]}/{row[1]}", row))
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
     """`row` carries the number of runs that the worker holds behind WORKER_COLUMNS. Raises CorruptRow."""
-    values = _decode("workers", row[0], _WORKER, row)
+    values = _decode("workers", row[0], row)
     return WorkerRow(
         info=WorkerInfo(id=values["id"], name=values["name"], app_version=values["app_version"]),
         started_at=values["started_at"],
         lease_until=values["lease_until"],
-        running=_integer(row[len(_WORKER)]),
+        running=row[len(_WORKER)],
     )
 
 
-def _decode(table: str, row_id: Any, decoders: dict[str, Decoder], row: Sequence[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    column = ""
+def _decode(table: str, row_id: Any, row: Sequence[Any]) -> dict[str, Any]:
+    misfit = _misfit(table, tuple(map(type, row)))
+    if misfit is not None:
+        raise CorruptRow(table, str(row_id), misfit)
+    values = dict(zip(_TABLES[table], row, strict=False))
+    name = ""
     try:
-        for (column, decode), value in zip(decoders.items(), row, strict=False):
-            values[column] = decode(value)
+        for name, convert in _CONVERSIONS[table]:
+            value = values[name]
+            if value is not None:
+                values[name] = convert(value)
     except (ValueError, RecursionError) as error:
-        raise CorruptRow(table, str(row_id), f"{column}: {error}") from error
+        raise CorruptRow(table, str(row_id), f"{name}: {error}") from error
     return values
+
+
+@lru_cache(maxsize=4096)
+def _misfit(table: str, types: tuple[type, ...]) -> str | None:
+    """The first column whose value has a wrong type. Rows come in few shapes, so that looking each value over is
+    not needed for every row."""
+    for (name, column), found in zip(_TABLES[table].items(), types, strict=False):
+        if found not in column.types:
+            expected = " or ".join(sorted(_TYPE_NAMES[known] for known in column.types))
+            return f"{name}: expected {expected}, found {_TYPE_NAMES.get(found, found.__name__)}"
+    return None
 
 
 def encode_schedule(schedule: Schedule) -> dict[str, Any]:

@@ -161,12 +161,14 @@ class SqliteStore:
         self._owner_elsewhere = owner
         if owner is not None:
             return owner
+        alone = not self._engines
+        self._engines.add(worker.id)
         try:
-            await self._write(sqlite_runs.register_worker, worker, lease_seconds, alone=not self._engines)
+            await self._write(sqlite_runs.register_worker, worker, lease_seconds, alone=alone)
         except BaseException:
+            self._engines.discard(worker.id)
             await self._free_lock()
             raise
-        self._engines.add(worker.id)
         return None
 
     async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:

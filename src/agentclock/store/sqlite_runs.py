@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -56,16 +55,15 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
     if worker is None:
         return Claimed()
 
-    def taken(run: Run) -> Run:
-        return replace(
-            run,
-            status=RunStatus.RUNNING,
-            attempt=run.attempt + 1,
-            fence=run.fence + 1,
-            worker_id=worker_id,
-            worker=worker[0],
-            started_at=now if run.started_at is None else run.started_at,
-        )
+    def taken(read: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "status": RunStatus.RUNNING,
+            "attempt": read["attempt"] + 1,
+            "fence": read["fence"] + 1,
+            "worker_id": worker_id,
+            "worker": worker[0],
+            "started_at": now if read["started_at"] is None else read["started_at"],
+        }
 
     claims, faults = _claims(session, session.rows("claimable", now=now, limit=max(0, limit)), taken)
     session.run_many("claim_run", ({**_claim_values(held.run), "started_at": held.run.started_at} for held in claims))
@@ -83,7 +81,7 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
 
 def orphans(session: Session, limit: int) -> list[Claim]:
     rows = session.rows("orphaned", now=session.now, limit=max(0, limit))
-    claims, faults = _claims(session, rows, lambda run: replace(run, fence=run.fence + 1))
+    claims, faults = _claims(session, rows, lambda read: {"fence": read["fence"] + 1})
     session.run_many("raise_fence", (_claim_values(held.run) for held in claims))
     _report(faults)
     return claims
@@ -100,7 +98,7 @@ def _claim_values(run: Run) -> dict[str, Any]:
 
 
 def _claims(
-    session: Session, rows: Iterable[Sequence[Any]], taken: Callable[[Run], Run]
+    session: Session, rows: Iterable[Sequence[Any]], change: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> tuple[list[Claim], list[CorruptRow]]:
     """Claims out of joined rows; a run that cannot be read, or whose schedule cannot, ends as failed."""
     claims: list[Claim] = []
@@ -108,7 +106,7 @@ def _claims(
     width = len(RUN_COLUMNS)
     for row in rows:
         try:
-            claims.append(Claim(run=taken(decode_run(row[:width])), schedule=decode_schedule(row[width:])))
+            claims.append(Claim(run=decode_run(row[:width], change), schedule=decode_schedule(row[width:])))
         except CorruptRow as fault:
             faults.append(fault)
             run_id, schedule_id = row[:2]

@@ -31,6 +31,9 @@ WATCH_SECONDS: Final = 0.2
 NOT_STARTED: Final = "not started"
 OK: Final = "ok"
 
+#: How the payload of a probe begins; everybody hears it, only its sender heeds it.
+_ECHO: Final = "echo "
+
 
 class PostgresWakeup:
     """LISTEN/NOTIFY on connections of its own: one hears, one speaks, after the speaker's caller has committed.
@@ -112,7 +115,7 @@ class PostgresWakeup:
 
     async def _expect_echo(self) -> None:
         """Speaks to the listener by way of the other connection: a pooler may swallow either."""
-        token = uuid.uuid4().hex
+        token = _ECHO + uuid.uuid4().hex
         echo = self._echoes[token] = asyncio.get_running_loop().create_future()
         try:
             await self._notify(token)
@@ -127,11 +130,12 @@ class PostgresWakeup:
             del self._echoes[token]
 
     def _hear(self, connection: object, process: int, channel: str, payload: object) -> None:
-        echo = self._echoes.get(str(payload))
-        if echo is not None:
-            if not echo.done():
+        text = str(payload)
+        if text.startswith(_ECHO):
+            echo = self._echoes.get(text)
+            if echo is not None and not echo.done():
                 echo.set_result(None)
-        elif payload != self._id:
+        elif text != self._id:
             self._on_wake()
 
     async def _keep_sending(self) -> None:

@@ -1,0 +1,203 @@
+"""The hot queries on big tables: what the planner chooses, and how little of the table it touches.
+
+Pages touched are counted, not milliseconds: they do not depend on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.conformance.helpers import START
+from tests.pg import execute
+
+from agentclock.core.model import RunStatus
+from agentclock.ports import RunFilter
+from agentclock.store.filters import run_selection
+from agentclock.store.queries import Queries
+
+pytestmark = pytest.mark.postgres
+
+SCHEDULES = 200_000
+RUNS = 300_000
+
+FILL = (
+    """
+    INSERT INTO agentclock.schedules (
+        id, name, target, method, endpoint, cron_expr, timezone, jitter_seconds, overlap, catch_up,
+        catch_up_window_seconds, misfire_grace_seconds, timeout_seconds, max_retries, retry_delay_seconds,
+        retry_backoff, retry_max_delay_seconds, tags, enabled, next_fire_at, run_count, timetable_since, version,
+        created_at, folded_name)
+    SELECT 's' || n, 'name ' || n, 'default', 'POST', '/agents/echo/runs', '* * * * *', 'UTC', 0, 'skip', 'latest',
+        86400, 60, 3600, 0, 60, 'fixed', 3600, '[]', n % 10 > 0, to_timestamp({start} + n), 0, to_timestamp(0), 1,
+        to_timestamp({start} - n), 'name ' || n
+    FROM generate_series(1, {schedules}) n
+    """,
+    """
+    INSERT INTO agentclock.runs (
+        id, schedule_id, user_id, cause, fire_at, status, available_at, worker_id, created_at)
+    SELECT (lpad(to_hex(({start}::bigint + n) * 1000), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+        's' || n % 1000, CASE WHEN n % 100 = 0 THEN 'ann' END, 'schedule', to_timestamp({start} + n),
+        CASE WHEN n > {runs} - 200 THEN 'pending' WHEN n > {runs} - 300 THEN 'running'
+            WHEN n % 5000 = 0 THEN 'failed' ELSE 'success' END,
+        to_timestamp({start} + n), 'w1', to_timestamp({start} + n)
+    FROM generate_series(1, {runs}) n
+    """,
+    "INSERT INTO agentclock.workers VALUES ('w1', 'host', '1', now(), 'infinity')",
+    "VACUUM ANALYZE agentclock.schedules, agentclock.runs, agentclock.attempts, agentclock.workers",
+)
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_dsn: str) -> str:
+    values = {"start": START // 1000, "schedules": SCHEDULES, "runs": RUNS}
+    execute(postgres_dsn, *(statement.format(**values) for statement in FILL))
+    return postgres_dsn
+
+
+@pytest.fixture(params=["auto", "force_generic_plan"])
+async def connection(filled: str, request: pytest.FixtureRequest) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """As the planner decides after five uses of a prepared statement, and as it must decide without any values."""
+    connection = await asyncpg.connect(filled)
+    await connection.execute(f"SET plan_cache_mode = {request.param}; SET jit = off")
+    yield connection
+    await connection.close()
+
+
+async def explain(
+    connection: asyncpg.Connection[Any], name: str, conditions: tuple[str, ...] = (), **values: Any
+) -> Any:
+    """The plan as executed, as nested nodes; what it wrote is taken back."""
+    query = Queries("postgres").get(name, conditions)
+    given = ", ".join(literal(values.get(parameter)) for parameter in query.parameters)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(f"PREPARE hot AS {query.sql}")
+    found = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE hot ({given})")
+    await transaction.rollback()
+    await connection.execute("DEALLOCATE hot")
+    return json.loads(found)[0]["Plan"]
+
+
+def literal(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case list():
+            return "'{" + ", ".join("NULL" if item is None else f'"{item}"' for item in value) + "}'"
+        case datetime():
+            return f"'{value.isoformat()}'"
+        case str():
+            return f"'{value}'"
+        case _:
+            return str(value)
+
+
+def at(instant: int) -> datetime:
+    return datetime.fromtimestamp(instant / 1000, UTC)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def indexes(plan: dict[str, Any]) -> set[str]:
+    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
+
+
+def pages(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def scans_a_table(plan: dict[str, Any]) -> bool:
+    return any(
+        node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("schedules", "runs") for node in nodes(plan)
+    )
+
+
+async def test_one_due_schedule_among_many(connection: asyncpg.Connection[Any]) -> None:
+    due = await explain(connection, "due_schedules", now=at(START + 2000), limit=200, worker_id="w1")
+    assert (due["Actual Rows"], "schedules_due" in indexes(due), scans_a_table(due)) == (2, True, False)
+    assert pages(due) < 30
+    upcoming = await explain(connection, "next_due", now=at(START))
+    assert (upcoming["Actual Rows"], indexes(upcoming)) == (1, {"schedules_due"})
+    assert pages(upcoming) < 10
+
+
+async def test_many_due_schedules_are_read_in_order(connection: asyncpg.Connection[Any]) -> None:
+    due = await explain(connection, "due_schedules", now=at(START + 10**9), limit=100, worker_id="w1")
+    assert (due["Actual Rows"], "schedules_due" in indexes(due), scans_a_table(due)) == (100, True, False)
+    assert not any(node["Node Type"] == "Sort" for node in nodes(due))
+    assert pages(due) < 500
+
+
+async def test_situations_look_only_at_their_schedules(connection: asyncpg.Connection[Any]) -> None:
+    found = await explain(connection, "situations", ids=[f"s{number}" for number in range(100)])
+    assert found["Actual Rows"] == 100
+    assert not scans_a_table(found)
+    assert pages(found) < 100 * 12
+
+
+async def test_a_claim_reads_the_queue_alone(connection: asyncpg.Connection[Any]) -> None:
+    claimed = await explain(connection, "claim_runs", now=at(START + 10**9), limit=100, worker_id="w1")
+    assert (claimed["Actual Rows"], "runs_queue" in indexes(claimed), scans_a_table(claimed)) == (100, True, False)
+    later = await explain(connection, "next_available", now=at(START))
+    assert (indexes(later), pages(later) < 10) == ({"runs_queue"}, True)
+
+
+async def test_settling_finds_its_rows_by_id(connection: asyncpg.Connection[Any]) -> None:
+    ids = [row[0] for row in await connection.fetch("SELECT id FROM agentclock.runs WHERE status = 'running'")]
+    ids = [str(run_id) for run_id in ids]
+    nothing: list[Any] = [None] * len(ids)
+    values: dict[str, list[Any]] = {
+        "ids": ids,
+        "fences": [0] * len(ids),
+        "statuses": ["success"] * len(ids),
+        "attempts": [1] * len(ids),
+        "attempt_numbers": [1] * len(ids),
+        "attempt_statuses": ["success"] * len(ids),
+        "refusals": [0] * len(ids),
+        "ended_at": [at(START)] * len(ids),
+        "completed_at": [at(START)] * len(ids),
+    }
+    for name in Queries("postgres").get("settle_runs").parameters:
+        values.setdefault(name, nothing)
+    settled = await explain(connection, "settle_runs", **values)
+    assert settled["Actual Rows"] == 100
+    assert not scans_a_table(settled)
+
+
+async def test_the_keeper_looks_at_running_and_waiting_runs_alone(connection: asyncpg.Connection[Any]) -> None:
+    orphaned = await explain(connection, "orphaned", limit=100)
+    assert not scans_a_table(orphaned)
+    assert pages(orphaned) < 1000
+    for name, values in {"release_waiting": {"limit": 500}, "release_waiting_of": {"ids": ["s1", "s2"]}}.items():
+        released = await explain(connection, name, **values)
+        assert not scans_a_table(released)
+        assert pages(released) < 50
+
+
+LISTS = {
+    "newest": (RunFilter(), 50),
+    "of a schedule": (RunFilter(schedule_id="s5"), 50),
+    "of a user": (RunFilter(user_id="ann"), 50),
+    "failed": (RunFilter(statuses=(RunStatus.FAILED,)), 50),
+    "failed of a schedule": (RunFilter(statuses=(RunStatus.FAILED,), schedule_id="s0"), 50),
+    "running": (RunFilter(statuses=(RunStatus.RUNNING,)), 50),
+}
+
+
+@pytest.mark.parametrize("which", LISTS)
+async def test_a_page_of_history_touches_little(connection: asyncpg.Connection[Any], which: str) -> None:
+    where, limit = LISTS[which]
+    chosen = run_selection(where)
+    page = await explain(connection, "list_runs", chosen.conditions, limit=limit, offset=0, **chosen.values)
+    assert page["Actual Rows"] > 0
+    assert not scans_a_table(page)
+    assert pages(page) < 500
