@@ -38,6 +38,7 @@ class Rig:
     def __init__(self, store: Store, clock: FakeClock, executor: ScriptedExecutor, *, slots: int = 10) -> None:
         self.store, self.clock, self.executor = store, clock, executor
         self.events: list[Event] = []
+        self.wakes = 0
         self.bus = Bus()
         self.bus.subscribe(self.events.append)
         self.completer = Completer(store, clock, self.bus)
@@ -49,13 +50,16 @@ class Rig:
             clock=clock,
             bus=self.bus,
             wakeup=NoWakeup(),
-            wake=lambda: None,
+            wake=self._wake,
             concurrency=slots,
         )
         self.planner = Planner(store, self.worker, self.bus, NoWakeup())
         self.keeper = Keeper(
             store, self.worker, self.completer, clock, self.bus, lease_seconds=LEASE_SECONDS, history_days=None
         )
+
+    def _wake(self) -> None:
+        self.wakes += 1
 
     async def begin(self) -> Rig:
         info = WorkerInfo(id=self.worker.id, name="here:1", app_version="1")

@@ -19,7 +19,6 @@ from agentclock.engine.clock import SystemClock
 from agentclock.engine.eventlog import log_event
 from agentclock.engine.service import Engine, EngineOptions
 from agentclock.executor.dispatch import TargetExecutor
-from agentclock.executor.targets import TargetSettings
 from agentclock.ports import Clock, Store, Wakeup
 from agentclock.scheduler import EngineState, Scheduler
 from agentclock.store.sqlite import SqliteStore
@@ -63,18 +62,6 @@ def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = 
         ),
         PostgresWakeup(listen_url),
     )
-
-
-def make_targets(settings: Settings) -> dict[str, TargetSettings]:
-    """Raises ConfigError with every problem of every target."""
-    targets = {
-        name: TargetSettings(name=name, base_url=entry.base_url, kind=entry.kind.value, headers=entry.headers)
-        for name, entry in settings.targets.items()
-    }
-    problems = [problem for target in targets.values() for problem in target.problems()]
-    if problems:
-        raise ConfigError(problems)
-    return targets
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +118,7 @@ def assemble(settings: Settings) -> Clockwork:
     bus = Bus()
     bus.subscribe(log_event)
     executor = TargetExecutor(
-        make_targets(settings),
+        settings.targets,
         connection_limit=settings.connection_limit,
         response_cap_bytes=settings.response_cap_bytes,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
     MINUTE,
     PAUSED,
@@ -16,7 +14,6 @@ from tests.conformance.helpers import (
     history,
     manual_id,
     nothing,
-    queued,
     register,
     run_of,
     schedule,
@@ -24,7 +21,6 @@ from tests.conformance.helpers import (
     triggering,
 )
 
-from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NotFound
 from agentclock.core.ids import fire_run_id
 from agentclock.core.model import CatchUp, Cause, Overlap, Reason, Run, RunStatus, Schedule
 from agentclock.core.planning import CHUNK, Plan, Situation, plan
@@ -236,6 +232,18 @@ async def test_overlap_cancel_of_what_does_not_run_starts_at_once(store: Store, 
     assert (await run_of(store, first.id)).status is RunStatus.CANCELLED
 
 
+async def test_overlap_cancel_ends_a_paused_run(store: Store, clock: FakeClock) -> None:
+    await register(store, lease_seconds=3600)
+    paused = await held(store)
+    await end(store, paused, PAUSED)
+    due = START + MINUTE
+    await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.CANCEL, next_fire_at=due))
+    (fired,) = await fire(store, clock)
+    ended = await run_of(store, paused.run.id)
+    assert (ended.status, ended.completed_at) == (RunStatus.CANCELLED, clock.now())
+    assert [run.available_at for run in fired.runs] == [clock.now()]
+
+
 # absences
 
 
@@ -307,114 +315,3 @@ async def test_a_month_of_outage_is_a_row_for_each_reason(store: Store, clock: F
         (None, 1),
     ]
     assert (await store.accounting("s1", START - 1, clock.now())).total == 43_200
-
-
-# faults
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("bad zone"), InvalidField("timezone", "bad zone"), OverflowError("bad zone")]
-)
-async def test_a_schedule_that_cannot_be_planned_is_disabled_alone(store: Store, error: Exception) -> None:
-    await store.insert_schedules([schedule("good"), schedule("bad")])
-
-    def some(found: Schedule, situation: Situation, now: int) -> Plan:
-        if found.id == "bad":
-            raise error
-        return plan(found, situation, now)
-
-    fired = await store.fire_due(some, limit=10)
-    assert [run.schedule_id for run in fired.runs] == ["good"]
-    ((row_id, reason),) = [(fault.row_id, fault.reason) for fault in fired.faults]
-    assert row_id == "bad"
-    assert "bad zone" in reason
-    bad = await schedule_of(store, "bad")
-    assert (bad.enabled, bad.disabled_reason) == (False, reason)
-    assert await history(store, "bad") == []
-
-
-async def test_a_plan_may_say_so_itself(store: Store) -> None:
-    await store.insert_schedules([schedule()])
-    fired = await store.fire_due(lambda s, situation, now: Plan(schedule_id=s.id, fault="no fires"), limit=1)
-    assert [(fault.row_id, fault.reason) for fault in fired.faults] == [("s1", "no fires")]
-    assert (await schedule_of(store)).disabled_reason == "no fires"
-
-
-async def test_an_unreadable_schedule_is_disabled_alone(store: Store, backend: Backend) -> None:
-    await store.insert_schedules([schedule("good"), schedule("bad")])
-    await backend.execute("UPDATE {prefix}schedules SET catch_up = 'maybe' WHERE id = 'bad'")
-    fired = await store.fire_due(plan, limit=10)
-    assert [run.schedule_id for run in fired.runs] == ["good"]
-    assert [(fault.table, fault.row_id) for fault in fired.faults] == [("schedules", "bad")]
-    await backend.execute("UPDATE {prefix}schedules SET catch_up = 'latest' WHERE id = 'bad'")
-    bad = await schedule_of(store, "bad")
-    assert not bad.enabled
-    assert bad.disabled_reason is not None
-    assert "catch_up" in bad.disabled_reason
-
-
-async def test_a_programming_error_writes_nothing(store: Store) -> None:
-    await store.insert_schedules([schedule("a"), schedule("b")])
-
-    def broken(found: Schedule, situation: Situation, now: int) -> Plan:
-        if found.id == "b":
-            raise TypeError("bug")
-        return plan(found, situation, now)
-
-    with pytest.raises(TypeError, match="bug"):
-        await store.fire_due(broken, limit=10)
-    assert await schedule_of(store, "a") == schedule("a")
-    assert await history(store, "a") == []
-
-
-# fire_one
-
-
-async def test_a_trigger_runs_now_and_leaves_the_timetable_alone(store: Store, clock: FakeClock) -> None:
-    await store.insert_schedules([schedule(next_fire_at=START + MINUTE, user_id="ann")])
-    clock.advance(5)
-    run_id = manual_id(clock.now())
-    after, run = await store.fire_one("s1", triggering(run_id), user_id="ann")
-    assert (run.id, run.cause, run.status) == (run_id, Cause.MANUAL, RunStatus.PENDING)
-    assert (run.fire_at, run.available_at, run.user_id) == (clock.now(), clock.now(), "ann")
-    assert after == await schedule_of(store) == schedule(next_fire_at=START + MINUTE, user_id="ann")
-    assert await store.get_run(run_id) == run
-
-
-async def test_a_trigger_works_on_demand_and_while_disabled(store: Store) -> None:
-    await store.insert_schedules([schedule(cron_expr=None, next_fire_at=None, enabled=False)])
-    run_id = manual_id(START)
-    _, run = await store.fire_one("s1", triggering(run_id))
-    assert run.status is RunStatus.PENDING
-
-
-async def test_a_trigger_of_nothing(store: Store) -> None:
-    await store.insert_schedules([schedule(user_id="ann", next_fire_at=START + 1)])
-    for schedule_id, user_id in (("s2", None), ("s1", "bob")):
-        with pytest.raises(NotFound, match="Schedule"):
-            await store.fire_one(schedule_id, plan, user_id=user_id)
-    with pytest.raises(Conflict):
-        await store.fire_one("s1", plan)
-
-
-async def test_what_a_trigger_raises_arrives(store: Store, backend: Backend) -> None:
-    await store.insert_schedules([schedule()])
-
-    def refuse(found: Schedule, situation: Situation, now: int) -> Plan:
-        raise InvalidField("timezone", "no")
-
-    with pytest.raises(InvalidField):
-        await store.fire_one("s1", refuse)
-    assert (await schedule_of(store)).enabled
-    await backend.execute("UPDATE {prefix}schedules SET catch_up = 'maybe'")
-    with pytest.raises(CorruptRow):
-        await store.fire_one("s1", plan)
-
-
-async def test_a_trigger_that_replaces_the_active_runs(store: Store) -> None:
-    (waiting,) = await queued(store, "s1")
-    await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.CANCEL))
-    run_id = manual_id(START)
-    _, run = await store.fire_one("s1", triggering(run_id))
-    assert (run.status, run.available_at) == (RunStatus.PENDING, START)
-    assert (await run_of(store, waiting.id)).status is RunStatus.CANCELLED

@@ -248,3 +248,10 @@ async def test_a_skipped_run_has_a_row_and_no_attempts(store: Store, clock: Fake
     assert (schedule_id, fired.runs) == ("s1", ())
     run = await run_of(store, gap.run_id)
     assert (run.status, run.attempt, await store.attempts(run.id)) == (RunStatus.SKIPPED, 0, [])
+
+
+async def test_a_last_page_that_is_full_says_that_it_is_the_last(store: Store) -> None:
+    await fires(store, *range(START, START + 4))
+    first = await store.list_runs(RunFilter(), PageRequest(limit=2))
+    second = await store.list_runs(RunFilter(), PageRequest(limit=2, cursor=first.next_cursor))
+    assert [len(first.items), len(second.items), second.next_cursor] == [2, 2, None]

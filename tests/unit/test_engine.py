@@ -129,6 +129,18 @@ async def test_no_more_runs_at_a_time_than_slots(store: SqliteStore, clock: Fake
     assert {run.status for run in await rig.runs()} == {RunStatus.SUCCESS}
 
 
+async def test_a_worker_turned_away_by_the_planner_looks_again(store: SqliteStore, clock: FakeClock) -> None:
+    """Both are woken by one change; whoever comes second finds all slots set aside for the moment."""
+    rig = await Rig(store, clock, ScriptedExecutor()).begin()
+    with rig.worker.room() as planners:
+        assert planners.slots == 10
+        assert not await rig.worker.step()
+        assert rig.wakes == 0
+    assert rig.wakes == 1
+    assert not await rig.worker.step()
+    assert rig.wakes == 1
+
+
 async def test_overlap_skip_leaves_one_growing_record(store: SqliteStore, clock: FakeClock) -> None:
     await add(store, clock)
     rig = await Rig(store, clock, ScriptedExecutor()).begin()

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agentclock.app import is_postgres, make_store, make_targets, sqlite_path
+from agentclock.app import is_postgres, make_store, sqlite_path
 from agentclock.audit import all_schedules, audit_schedule
 from agentclock.cli.options import ConfigFile, Database, Targets, load_settings
 from agentclock.config import Settings
@@ -58,8 +58,7 @@ def doctor(config_file: ConfigFile = None, database: Database = None, target: Ta
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    findings = [Finding("zone data", Verdict.OK, f"IANA {tzdata_version()}")]
-    findings += await _examine_targets(settings)
+    findings = [Finding("zone data", Verdict.OK, f"IANA {tzdata_version()}"), *await _examine_targets(settings)]
     if not await asyncio.to_thread(_exists, settings.database):
         detail = f"{settings.database} does not exist yet: `agentclock serve` makes it"
         return [Finding("database", Verdict.TROUBLE, detail), *findings]
@@ -136,7 +135,10 @@ def _faulty(schedule: Schedule, detail: str) -> Finding:
 
 
 async def _examine_targets(settings: Settings) -> list[Finding]:
-    executor = TargetExecutor(make_targets(settings))
+    try:
+        executor = TargetExecutor(settings.targets)
+    except ConfigError as error:
+        return [Finding("target", Verdict.TROUBLE, problem) for problem in error.problems]
     try:
         answers = await asyncio.gather(*(executor.reachable(name) for name in settings.targets))
     finally:

@@ -118,7 +118,8 @@ def plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
             ledger.fire(fire_at, Cause.CATCH_UP if late else Cause.SCHEDULE)
     next_fire_at = schedule.next_fire_at
     if due:
-        done = replace(schedule, last_fire_at=seen, run_count=ledger.run_count)
+        # The count matters to max_runs alone; a copy of the schedule is the dearest part of a plan.
+        done = schedule if schedule.max_runs is None else replace(schedule, run_count=ledger.run_count)
         next_fire_at = next_fire(done, due[-1])
     return ledger.plan(last_fire_at=seen, next_fire_at=next_fire_at)
 

@@ -1,0 +1,1 @@
+"""The planner, worker and keeper, and what they share. Knows ports only."""

@@ -51,6 +51,7 @@ class Worker:
         self._bus = bus
         self._wakeup = wakeup
         self._free = concurrency
+        self._turned_away = False
         self._running: dict[asyncio.Task[None], RunContext] = {}
         self._next_available_ms: int | None = None
 
@@ -58,6 +59,7 @@ class Worker:
         """Claims as many runs as there are free slots. True: there may be more to claim."""
         with self.room() as room:
             if not room.slots:
+                self._turned_away = True
                 return False
             claimed = await self._store.claim(self.id, room.slots)
             self.start(claimed.claims, room)
@@ -81,6 +83,9 @@ class Worker:
             yield room
         finally:
             self._free += room.slots - room.used
+            if self._turned_away and self._free:
+                self._turned_away = False
+                self.wake()
 
     def start(self, claims: Sequence[Claim], room: Room) -> None:
         """Executes each claim in a task of its own."""

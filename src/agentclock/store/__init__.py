@@ -1,0 +1,1 @@
+"""The stores: SQLite and PostgreSQL, one contract."""

@@ -30,9 +30,12 @@ CLOSE_SECONDS: Final = 5.0
 TRIES: Final = 5
 
 #: In one message: the isolation that our statements are written for; an end for transactions whose process froze
-#: with rows locked; no just-in-time compilation, which costs more than any of our statements.
+#: with rows locked. And plans that do not follow the statistics, which are always behind for a queue that fills and
+#: empties: every statement of a transaction has an index that gives its few rows in order. Just-in-time compilation
+#: costs more than any of them.
 _BEGIN: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL jit = off"
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; "
+    "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 )
 
 #: timestamptz counts microseconds from the year 2000; the model counts milliseconds from 1970.
@@ -154,6 +157,12 @@ class PostgresPool:
             raise
         finally:
             await pool.release(connection, timeout=CLOSE_SECONDS)
+
+
+def filled(**arrays: list[Any]) -> dict[str, list[Any]]:
+    """The parameters of an unnest(). An array of nothing but NULL is sent empty: unnest() fills up what is shorter,
+    and the client need not look every element over."""
+    return {name: [] if all(value is None for value in array) else array for name, array in arrays.items()}
 
 
 async def prepare_connection(connection: asyncpg.Connection[asyncpg.Record]) -> None:

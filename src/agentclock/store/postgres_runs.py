@@ -21,7 +21,7 @@ from agentclock.store.filters import (
     page_of,
     run_selection,
 )
-from agentclock.store.postgres_pool import Row, Session
+from agentclock.store.postgres_pool import Row, Session, filled
 from agentclock.store.rows import (
     clean_text,
     decode_attempt,
@@ -122,27 +122,26 @@ async def settle(session: Session, settlements: Sequence[Settlement]) -> frozens
 
 
 def _ends(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    columns = {
-        "ids": "id",
-        "fences": "fence",
-        "statuses": "status",
-        "available_at": "available_at",
-        "completed_at": "completed_at",
-        "attempts": "attempt",
-        "attempt_numbers": "attempt_number",
-        "attempt_statuses": "attempt_status",
-        "refusals": "refusals",
-        "ended_at": "now",
-        "status_codes": "status_code",
-        "errors": "error",
-        "agent_run_ids": "agent_run_id",
-        "session_ids": "session_id",
-        "inputs": "input",
-        "outputs": "output",
-        "requirements": "requirements",
-        "metrics": "metrics",
-    }
-    return {parameter: [row[column] for row in rows] for parameter, column in columns.items()}
+    return filled(
+        ids=[row["id"] for row in rows],
+        fences=[row["fence"] for row in rows],
+        statuses=[row["status"] for row in rows],
+        available_at=[row["available_at"] for row in rows],
+        completed_at=[row["completed_at"] for row in rows],
+        attempts=[row["attempt"] for row in rows],
+        attempt_numbers=[row["attempt_number"] for row in rows],
+        attempt_statuses=[row["attempt_status"] for row in rows],
+        refusals=[row["refusals"] for row in rows],
+        ended_at=[row["now"] for row in rows],
+        status_codes=[row["status_code"] for row in rows],
+        errors=[row["error"] for row in rows],
+        agent_run_ids=[row["agent_run_id"] for row in rows],
+        session_ids=[row["session_id"] for row in rows],
+        inputs=[row["input"] for row in rows],
+        outputs=[row["output"] for row in rows],
+        requirements=[row["requirements"] for row in rows],
+        metrics=[row["metrics"] for row in rows],
+    )
 
 
 async def request_cancel(session: Session, run_id: str) -> RunStatus | None:

@@ -11,7 +11,7 @@ from agentclock.core.model import Instant, Run, Schedule
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import Batch, Facts, batch_of, decode_facts, plan_batch
-from agentclock.store.postgres_pool import Session
+from agentclock.store.postgres_pool import Session, filled
 from agentclock.store.rows import (
     SCHEDULE_COLUMNS,
     clean_text,
@@ -170,28 +170,28 @@ async def _write(
 
 def _new_runs(batch: Batch) -> dict[str, list[Any]]:
     rows = (*batch.runs, *batch.absent)
-    return {
-        "ids": [row.id for row in rows],
-        "schedule_ids": [row.schedule_id for row in rows],
-        "user_ids": [row.user_id for row in rows],
-        "causes": [row.cause.value for row in rows],
-        "fires_at": [row.fire_at for row in rows],
-        "last_fires_at": [row.last_fire_at for row in rows],
-        "fire_counts": [row.fire_count for row in rows],
-        "statuses": [row.status.value for row in rows],
-        "reasons": [None if row.reason is None else row.reason.value for row in rows],
-        "available_at": [row.available_at for row in rows],
-    }
+    return filled(
+        ids=[row.id for row in rows],
+        schedule_ids=[row.schedule_id for row in rows],
+        user_ids=[row.user_id for row in rows],
+        causes=[row.cause.value for row in rows],
+        fires_at=[row.fire_at for row in rows],
+        last_fires_at=[row.last_fire_at for row in rows],
+        fire_counts=[row.fire_count for row in rows],
+        statuses=[row.status.value for row in rows],
+        reasons=[None if row.reason is None else row.reason.value for row in rows],
+        available_at=[row.available_at for row in rows],
+    )
 
 
 def _advances(batch: Batch) -> dict[str, list[Any]]:
-    return {
-        "planned_ids": [step.id for step in batch.advances],
-        "old_next_fires_at": [step.old_next_fire_at for step in batch.advances],
-        "next_fires_at": [step.next_fire_at for step in batch.advances],
-        "newest_fires_at": [step.last_fire_at for step in batch.advances],
-        "run_counts": [step.run_count for step in batch.advances],
-    }
+    return filled(
+        planned_ids=[step.id for step in batch.advances],
+        old_next_fires_at=[step.old_next_fire_at for step in batch.advances],
+        next_fires_at=[step.next_fire_at for step in batch.advances],
+        newest_fires_at=[step.last_fire_at for step in batch.advances],
+        run_counts=[step.run_count for step in batch.advances],
+    )
 
 
 def _extensions(batch: Batch) -> dict[str, list[Any]]:

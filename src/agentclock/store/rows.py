@@ -359,21 +359,6 @@ def encode_run(run: Run) -> dict[str, Any]:
     }
 
 
-def encode_attempt(attempt: Attempt) -> dict[str, Any]:
-    """Column -> value for ATTEMPT_COLUMNS."""
-    return {
-        "run_id": attempt.run_id,
-        "number": attempt.number,
-        "status": attempt.status.value,
-        "worker": clean_text(attempt.worker),
-        "started_at": attempt.started_at,
-        "completed_at": attempt.completed_at,
-        "status_code": attempt.status_code,
-        "agent_run_id": clean_text(attempt.agent_run_id),
-        "error": clean_text(attempt.error),
-    }
-
-
 def encode_settlement(settlement: Settlement) -> dict[str, Any]:
     """The parameters of settle_run, finish_attempt and forget_attempt."""
     outcome, ended = settlement.outcome, settlement.attempt_status

@@ -73,7 +73,9 @@ class SqliteStore:
         # A second connection would see a memory of its own.
         self._readers = None if path == MEMORY else Readers(partial(connect_reader, path))
         self._lock = None if path == MEMORY else EngineLock(path)
+        # The workers of this process that run the engine, and whose turn it is to change that.
         self._engines: set[str] = set()
+        self._engine_change = asyncio.Lock()
         self._owner_elsewhere: str | None = None
         self._data_version: int | None = None
         self._written_elsewhere = False
@@ -157,29 +159,29 @@ class SqliteStore:
     # workers
 
     async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
-        owner = None if self._lock is None else await asyncio.to_thread(self._lock.acquire, worker.name)
-        self._owner_elsewhere = owner
-        if owner is not None:
-            return owner
-        alone = not self._engines
-        self._engines.add(worker.id)
-        try:
-            await self._write(sqlite_runs.register_worker, worker, lease_seconds, alone=alone)
-        except BaseException:
-            self._engines.discard(worker.id)
-            await self._free_lock()
-            raise
-        return None
+        async with self._engine_change:
+            owner = None if self._lock is None else await asyncio.to_thread(self._lock.acquire, worker.name)
+            self._owner_elsewhere = owner
+            if owner is not None:
+                return owner
+            try:
+                await self._write(sqlite_runs.register_worker, worker, lease_seconds, alone=not self._engines)
+            except BaseException:
+                await self._free_lock()
+                raise
+            self._engines.add(worker.id)
+            return None
 
     async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:
         return await self._write(sqlite_runs.renew_lease, worker_id, lease_seconds)
 
     async def release_engine(self, worker_id: str) -> None:
-        try:
-            await self._write(sqlite_runs.end_lease, worker_id)
-        finally:
-            self._engines.discard(worker_id)
-            await self._free_lock()
+        async with self._engine_change:
+            try:
+                await self._write(sqlite_runs.end_lease, worker_id)
+            finally:
+                self._engines.discard(worker_id)
+                await self._free_lock()
 
     async def orphans(self, limit: int) -> list[Claim]:
         return await self._write(sqlite_runs.orphans, limit)

@@ -77,8 +77,9 @@ SELECT noted.id FROM noted;
 -- local: settle_runs
 -- Rows are locked in id order, so that two batches never wait for each other in a circle.
 -- Somebody may have asked for a cancel after the worker last looked: then there is no further attempt.
-WITH ends AS MATERIALIZED (
-    SELECT * FROM unnest(
+WITH held AS MATERIALIZED (
+    SELECT e.*, r.cancel_requested AND e.status = 'pending' AS stopped
+    FROM unnest(
         :ids::uuid[], :fences::bigint[], :statuses::text[], :available_at::timestamptz[],
         :completed_at::timestamptz[], :attempts::bigint[], :attempt_numbers::bigint[], :attempt_statuses::text[],
         :refusals::bigint[], :ended_at::timestamptz[], :status_codes::bigint[], :errors::text[],
@@ -88,32 +89,28 @@ WITH ends AS MATERIALIZED (
         id, fence, status, available_at, completed_at, attempt, attempt_number, attempt_status, refusals, ended_at,
         status_code, error, agent_run_id, session_id, input, output, requirements, metrics
     )
-), held AS MATERIALIZED (
-    SELECT r.id, r.cancel_requested AND ends.status = 'pending' AS stopped FROM {prefix}runs r
-    JOIN ends ON ends.id = r.id AND ends.fence = r.fence
+    JOIN {prefix}runs r ON r.id = e.id AND r.fence = e.fence
     WHERE r.status = 'running'
     ORDER BY r.id FOR NO KEY UPDATE OF r
 ), settled AS (
     UPDATE {prefix}runs r SET
-        status = CASE WHEN held.stopped THEN 'cancelled' ELSE e.status END,
-        completed_at = CASE WHEN held.stopped THEN e.ended_at ELSE e.completed_at END,
-        available_at = CASE WHEN NOT held.stopped THEN e.available_at END,
+        status = CASE WHEN e.stopped THEN 'cancelled' ELSE e.status END,
+        completed_at = CASE WHEN e.stopped THEN e.ended_at ELSE e.completed_at END,
+        available_at = CASE WHEN NOT e.stopped THEN e.available_at END,
         worker_id = CASE WHEN e.status = 'pending' THEN NULL ELSE r.worker_id END,
         attempt = e.attempt, refusals = e.refusals, status_code = e.status_code, error = e.error,
         agent_run_id = coalesce(e.agent_run_id, r.agent_run_id), session_id = coalesce(e.session_id, r.session_id),
         input = coalesce(e.input, r.input), output = e.output, requirements = e.requirements, metrics = e.metrics
-    FROM held JOIN ends e ON e.id = held.id
-    WHERE r.id = held.id
+    FROM held e WHERE r.id = e.id
     RETURNING r.id
 ), finished AS (
     UPDATE {prefix}attempts a SET
         status = e.attempt_status, completed_at = e.ended_at, status_code = e.status_code, error = e.error,
         agent_run_id = coalesce(e.agent_run_id, a.agent_run_id)
-    FROM held JOIN ends e ON e.id = held.id
-    WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NOT NULL
+    FROM held e WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NOT NULL
 ), forgotten AS (
-    DELETE FROM {prefix}attempts a USING held JOIN ends e ON e.id = held.id
-    WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NULL
+    DELETE FROM {prefix}attempts a
+    USING held e WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NULL
 )
 SELECT settled.id FROM settled;
 

@@ -1,0 +1,310 @@
+"""PostgresStore against pgbench, which replays the very statements that the store sends, and its hot queries.
+
+    python -m tests.bench.bench_store_postgres [--fires 20000] [--batch 100] [--schedules 1000000] [--durable]
+
+Part one fires `--fires` schedules that are due at one instant, then claims and settles their runs: once to write
+down every statement with its values, then timed through the store, then timed as a pgbench script on a third copy
+of the database. pgbench does no planning and builds no objects: it is the ceiling for any client with one connection.
+Part two looks at one due schedule and at claims among `--schedules`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from tests.pg import PostgresServer, execute
+
+from agentclock.core.lifecycle import settle
+from agentclock.core.model import Instant, Outcome, OutcomeKind, Schedule, Target
+from agentclock.core.planning import plan
+from agentclock.ports import WorkerInfo
+from agentclock.store import postgres_pool
+from agentclock.store.postgres import PostgresStore
+from agentclock.store.postgres_pool import PostgresPool, Session
+from agentclock.store.queries import Queries
+from agentclock.testing import FakeClock
+
+SUCCESS = Outcome(
+    kind=OutcomeKind.SUCCESS, status_code=200, output={"content": "It's done."}, agent_run_id="run", session_id="s"
+)
+WORKER = WorkerInfo(id="bench", name="bench", app_version="0")
+PHASES = ("plan", "claim + settle")
+
+FILL = """
+INSERT INTO agentclock.schedules (
+    id, name, target, method, endpoint, payload, cron_expr, timezone, jitter_seconds, overlap, catch_up,
+    catch_up_window_seconds, misfire_grace_seconds, timeout_seconds, max_retries, retry_delay_seconds,
+    retry_backoff, retry_max_delay_seconds, tags, enabled, next_fire_at, run_count, timetable_since, version,
+    created_at, folded_name)
+SELECT md5(n::text)::uuid::text, 'name ' || n, 'default', 'POST', '/agents/echo/runs', '{{"message": "hello"}}',
+    '0 9 * * *', 'Europe/Berlin', 0, 'skip', 'latest', 86400, 60, 3600, 0, 60, 'fixed', 3600, '[]', true,
+    to_timestamp({first_due} + {spacing} * n), 0, to_timestamp(0), 1, to_timestamp({first_due} - n), 'name ' || n
+FROM generate_series(1, {count}) n
+"""
+
+
+@dataclass(slots=True)
+class Tape:
+    """Every transaction of a store, by phase."""
+
+    phase: str = ""
+    transactions: dict[str, list[list[tuple[str, list[Any]]]]] = field(default_factory=dict)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        rows, transact = Session.rows, PostgresPool.transact
+
+        async def rows_taped(session: Session, name: str, conditions: Any = (), /, **values: Any) -> Any:
+            args = session._queries.get(name, conditions).args({"now": session._now} | values)
+            self.transactions[self.phase][-1].append((name, args))
+            return await rows(session, name, conditions, **values)
+
+        async def transact_taped(pool: PostgresPool, now: Any, work: Any) -> Any:
+            self.transactions.setdefault(self.phase, []).append([])
+            return await transact(pool, now, work)
+
+        Session.rows, PostgresPool.transact = rows_taped, transact_taped  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Session.rows, PostgresPool.transact = rows, transact  # type: ignore[method-assign]
+
+
+async def work_through(
+    store: PostgresStore, fires: int, batch: int, now: Instant, tape: Tape | None = None
+) -> dict[str, float]:
+    """Seconds of each phase: all fires planned, then all runs claimed and settled, batch by batch."""
+    seconds: dict[str, float] = {}
+
+    async def plan_all() -> int:
+        done = 0
+        while planned := (await store.fire_due(plan, limit=batch)).planned:
+            done += planned
+        return done
+
+    async def run_all() -> int:
+        done = 0
+        while claims := (await store.claim(WORKER.id, batch)).claims:
+            done += len(await store.settle([settle(claim, SUCCESS, now) for claim in claims]))
+        return done
+
+    for phase, step in zip(PHASES, (plan_all, run_all), strict=True):
+        if tape is not None:
+            tape.phase = phase
+        started = time.perf_counter()
+        done = await step()
+        seconds[phase] = time.perf_counter() - started
+        if done != fires:
+            raise RuntimeError(f"{phase}: {done} instead of {fires}")
+    return seconds
+
+
+# the same statements without us
+
+
+def script(queries: Queries, transactions: list[list[tuple[str, list[Any]]]]) -> str:
+    """A pgbench script: the store's prepared statements, then its transactions with the values it sent."""
+    names = sorted({name for transaction in transactions for name, _ in transaction})
+    lines = [f"PREPARE {name} AS {_without_comments(queries.get(name).sql)};" for name in names]
+    begin = postgres_pool._BEGIN.replace("; ", " \\; ")
+    for transaction in transactions:
+        lines.append(f"{begin};")
+        for name, args in transaction:
+            sql = queries.get(name).sql
+            values = ", ".join(literal(value, _type_of(sql, place)) for place, value in enumerate(args, 1))
+            lines.append(f"EXECUTE {name}({values});" if values else f"EXECUTE {name};")
+        lines.append("COMMIT;")
+    return "\n".join(lines)
+
+
+def _without_comments(sql: str) -> str:
+    return " ".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
+
+
+def _type_of(sql: str, place: int) -> str:
+    found = re.search(rf"\${place}::(\w+)", sql)
+    return found[1] if found else ""
+
+
+def literal(value: Any, type_name: str) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case list():
+            return "'{" + ",".join(_element(item, type_name) for item in value).replace("'", "''") + "}'"
+        case _:
+            return "'" + _plain(value, type_name).replace("'", "''") + "'"
+
+
+def _element(value: Any, type_name: str) -> str:
+    if value is None:
+        return "NULL"
+    return json.dumps(_plain(value, type_name), ensure_ascii=False)
+
+
+def _plain(value: Any, type_name: str) -> str:
+    if type_name == "timestamptz":
+        return datetime.fromtimestamp(value / 1000, UTC).isoformat()
+    return str(value)
+
+
+async def replay(dsn: str, queries: Queries, tape: Tape, pgbench: Path | None) -> dict[str, float]:
+    """Seconds of each phase, by pgbench; without one, by asyncpg with nothing around it."""
+    if pgbench is None:
+        return await _replay_bare(dsn, queries, tape)
+    seconds = {}
+    for phase in PHASES:
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+            file.write(script(queries, tape.transactions[phase]))
+            file.flush()
+            command = [pgbench, "--no-vacuum", "--client=1", "--transactions=1", f"--file={file.name}", dsn]
+            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+        found = re.search(r"latency average = ([\d.]+) ms", done.stdout)
+        if done.returncode or found is None or "ERROR" in done.stderr:
+            raise RuntimeError(f"pgbench failed:\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}")
+        seconds[phase] = float(found[1]) / 1000
+    return seconds
+
+
+async def _replay_bare(dsn: str, queries: Queries, tape: Tape) -> dict[str, float]:
+    connection = await asyncpg.connect(dsn)
+    await postgres_pool.prepare_connection(connection)
+    seconds = {}
+    for phase in PHASES:
+        started = time.perf_counter()
+        for transaction in tape.transactions[phase]:
+            await connection.execute(postgres_pool._BEGIN)
+            for name, args in transaction:
+                await connection.fetch(queries.get(name).sql, *args)
+            await connection.execute("COMMIT")
+        seconds[phase] = time.perf_counter() - started
+    await connection.close()
+    return seconds
+
+
+async def throughput(server: PostgresServer, options: argparse.Namespace) -> None:
+    clock = FakeClock()
+    queries = Queries("postgres")
+    fill = FILL.format(first_due=clock.now() // 1000 - 1, spacing=0, count=options.fires)
+    await _prepare(server, "bench_base", clock, fill)
+    tape = Tape()
+    store = await _copy(server, "bench_base", "bench_tape", clock)
+    with tape.recording():
+        await work_through(store, options.fires, options.batch, clock.now(), tape)
+    await store.close()
+    ours, theirs = [], []
+    pgbench = server.bin / "pgbench"
+    ceiling = pgbench if pgbench.exists() else None
+    for turn in range(options.turns):
+        store = await _copy(server, "bench_base", f"bench_store_{turn}", clock)
+        ours.append(await work_through(store, options.fires, options.batch, clock.now()))
+        await store.close()
+        store = await _copy(server, "bench_base", f"bench_ceiling_{turn}", clock)
+        await store.close()
+        theirs.append(await replay(server.dsn(f"bench_ceiling_{turn}"), queries, tape, ceiling))
+    name = "pgbench" if ceiling else "bare asyncpg (there is no pgbench)"
+    print(f"\n{options.fires:,} fires in batches of {options.batch}, one connection, best of {options.turns}")
+    print(f"{'':16}{'store':>12}{name:>14}   ratio")
+    for phase in (*PHASES, "all"):
+        phases = PHASES if phase == "all" else (phase,)
+        mine, other = (min(sum(one[part] for part in phases) for one in side) for side in (ours, theirs))
+        print(f"{phase:16}{options.fires / mine:10,.0f}/s{options.fires / other:12,.0f}/s   {other / mine:.2f}")
+
+
+async def big(server: PostgresServer, options: argparse.Namespace) -> None:
+    """One schedule is due, all others later; then 100 runs to claim among as many finished ones."""
+    clock = FakeClock()
+    fill = FILL.format(first_due=clock.now() // 1000 - 1, spacing=1, count=options.schedules)
+    await _prepare(server, "bench_big", clock, fill, "VACUUM ANALYZE agentclock.schedules")
+    connection = await asyncpg.connect(server.dsn("bench_big"))
+    await postgres_pool.prepare_connection(connection)
+    queries = Queries("postgres")
+    print(f"\n{options.schedules:,} schedules, one due (server's own time, median of 20)")
+    values = {"now": clock.now(), "limit": 200, "worker_id": None}
+    for name in ("due_schedules", "next_due"):
+        print(f"{name:24}{await _execution_ms(connection, queries, name, values):10.3f} ms")
+    await connection.close()
+    store = PostgresStore(server.dsn("bench_big"), clock=clock)
+    await store.open()
+    await store.acquire_engine(WORKER, 3600)
+    print("through the store (median of 20)")
+    print(f"{'fire_due, nothing due':24}{await _median_ms(lambda: store.fire_due(plan, limit=200), 20):10.2f} ms")
+    clock.advance(2100)
+    while (await store.fire_due(plan, limit=500)).next_due_ms <= 0:  # type: ignore[operator]
+        pass
+    print(f"{'claim of 100':24}{await _median_ms(lambda: store.claim(WORKER.id, 100), 20):10.2f} ms")
+    await store.close()
+
+
+async def _execution_ms(
+    connection: asyncpg.Connection[Any], queries: Queries, name: str, values: dict[str, Any]
+) -> float:
+    query = queries.get(name)
+    text = f"EXPLAIN (ANALYZE, FORMAT JSON) {query.sql}"
+    found = [json.loads(await connection.fetchval(text, *query.args(values)))[0] for _ in range(20)]
+    return statistics.median(plan["Execution Time"] for plan in found)
+
+
+async def _median_ms(call: Callable[[], Awaitable[Any]], times: int) -> float:
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        await call()
+        took.append((time.perf_counter() - started) * 1000)
+    return statistics.median(took)
+
+
+async def _prepare(server: PostgresServer, name: str, clock: FakeClock, *statements: str) -> None:
+    execute(server.dsn(), f"CREATE DATABASE {name}")
+    store = PostgresStore(server.dsn(name), clock=clock)
+    await store.open()
+    await store.acquire_engine(WORKER, 3600)
+    await store.insert_schedules([Schedule(id="warm", name="warm", target=Target(endpoint="/x"))])
+    await store.delete_schedule("warm")
+    await store.close()
+    execute(server.dsn(name), *statements, "ANALYZE")
+
+
+async def _copy(server: PostgresServer, base: str, name: str, clock: FakeClock) -> PostgresStore:
+    execute(server.dsn(), f"CREATE DATABASE {name} TEMPLATE {base}")
+    store = PostgresStore(server.dsn(name), clock=clock)
+    await store.open()
+    return store
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fires", type=int, default=20_000)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--schedules", type=int, default=1_000_000, help="0: leave part two out")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--durable", action="store_true", help="fsync on")
+    options = parser.parse_args()
+    server = PostgresServer(durable=options.durable, options=("shared_buffers=512MB", "max_wal_size=4GB"))
+    try:
+        server.start()
+        asyncio.run(throughput(server, options))
+        if options.schedules:
+            asyncio.run(big(server, options))
+    finally:
+        server.remove()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
