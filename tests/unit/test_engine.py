@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -241,14 +242,14 @@ async def test_results_wait_for_a_database_that_is_away(
     assert [run.status for run in await rig.runs()] == [RunStatus.SUCCESS]
 
 
-def engine(store: SqliteStore, clock: FakeClock, executor: ScriptedExecutor) -> Engine:
+def engine(store: SqliteStore, clock: FakeClock, executor: ScriptedExecutor, grace_seconds: float = 0) -> Engine:
     return Engine(
         store=store,
         executor=executor,
         clock=clock,
         bus=Bus(),
         wakeup=NoWakeup(),
-        options=EngineOptions(shutdown_grace_seconds=0, history_days=None),
+        options=EngineOptions(shutdown_grace_seconds=grace_seconds, history_days=None),
     )
 
 
@@ -267,6 +268,32 @@ async def test_the_service_runs_and_settles_what_it_must_leave(store: SqliteStor
     assert run.error is not None
     now = await store.now()
     assert not [worker for worker in await store.workers() if worker.lease_until > now]
+
+
+async def test_a_stop_in_the_middle_of_a_claim_loses_no_run(
+    store: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim is committed, its answer on the way, when the stop comes."""
+    await add(store, clock, run_at=clock.now(), cron_expr=None)
+    committed, answer = asyncio.Event(), asyncio.Event()
+    real = store.fire_due
+
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        fired = await real(*args, **kwargs)
+        committed.set()
+        await answer.wait()
+        return fired
+
+    monkeypatch.setattr(store, "fire_due", slow)
+    service = engine(store, clock, ScriptedExecutor(), grace_seconds=5)
+    service.start()
+    await committed.wait()
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.sleep(0)
+    answer.set()
+    await stopping
+    [run] = (await store.list_runs(RunFilter(), PageRequest())).items
+    assert run.status is RunStatus.SUCCESS
 
 
 async def test_the_service_stands_by_and_takes_over(

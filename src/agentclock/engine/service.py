@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +31,8 @@ from agentclock.ports import Clock, Executor, Store, Wakeup, WorkerInfo
 
 STANDBY_LOOK_SECONDS = 1.0
 TROUBLE_PAUSE_SECONDS = (0.5, 10.0)
+#: How long a stop waits for a step that is under way.
+STEP_GRACE_SECONDS = 5.0
 
 
 class EngineStatus(StrEnum):
@@ -222,7 +224,7 @@ class Engine:
         pause, longest = TROUBLE_PAUSE_SECONDS
         while True:
             try:
-                while await loop.step():
+                while await _undisturbed(loop.step):
                     pass
             except StoreUnavailable as error:
                 self._troubled(name, error, pause)
@@ -251,3 +253,15 @@ class Engine:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def _undisturbed(step: Callable[[], Coroutine[None, None, bool]]) -> bool:
+    """One step that a stop does not cut in half: runs that it claims must reach the worker, or nobody would hold
+    them and they would end as lost without ever having been started."""
+    task = asyncio.create_task(step())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=STEP_GRACE_SECONDS)
+        task.cancel()
+        raise
