@@ -2,9 +2,9 @@
 
     python -m tests.bench.bench_store_postgres [--fires 20000] [--batch 100] [--schedules 1000000] [--durable]
 
-Part one fires `--fires` schedules that are due at one instant, then claims and settles their runs: once to write
-down every statement with its values, then timed through the store, then timed as a pgbench script on a third copy
-of the database. pgbench does no planning and builds no objects: it is the ceiling for any client with one connection.
+Part one fires `--fires` schedules that are due at one instant, then claims and settles their runs. This is done once
+to write down every statement with its values; then the store (on a copy of the database) and a pgbench script of those
+statements (on another copy) take turns. pgbench plans nothing and builds no objects: it is the ceiling for any client.
 Part two looks at one due schedule and at claims among `--schedules`.
 """
 
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from tests.pg import PostgresServer, execute
@@ -44,6 +44,11 @@ SUCCESS = Outcome(
 )
 WORKER = WorkerInfo(id="bench", name="bench", app_version="0")
 PHASES = ("plan", "claim + settle")
+#: Store and ceiling take turns after so many batches: a busy machine slows both.
+CHUNK = 10
+
+#: The named queries of one transaction, with their values.
+Transaction: TypeAlias = list[tuple[str, list[Any]]]
 
 FILL = """
 INSERT INTO agentclock.schedules (
@@ -63,7 +68,7 @@ class Tape:
     """Every transaction of a store, by phase."""
 
     phase: str = ""
-    transactions: dict[str, list[list[tuple[str, list[Any]]]]] = field(default_factory=dict)
+    transactions: dict[str, list[Transaction]] = field(default_factory=dict)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -85,39 +90,23 @@ class Tape:
             Session.rows, PostgresPool.transact = rows, transact  # type: ignore[method-assign]
 
 
-async def work_through(
-    store: PostgresStore, fires: int, batch: int, now: Instant, tape: Tape | None = None
-) -> dict[str, float]:
-    """Seconds of each phase: all fires planned, then all runs claimed and settled, batch by batch."""
-    seconds: dict[str, float] = {}
+def steps_of(store: PostgresStore, batch: int, now: Instant) -> dict[str, Callable[[], Awaitable[int]]]:
+    """What one batch of each phase does, answering the number of its rows."""
 
-    async def plan_all() -> int:
-        done = 0
-        while planned := (await store.fire_due(plan, limit=batch)).planned:
-            done += planned
-        return done
+    async def plan_batch() -> int:
+        return (await store.fire_due(plan, limit=batch)).planned
 
-    async def run_all() -> int:
-        done = 0
-        while claims := (await store.claim(WORKER.id, batch)).claims:
-            done += len(await store.settle([settle(claim, SUCCESS, now) for claim in claims]))
-        return done
+    async def run_batch() -> int:
+        claims = (await store.claim(WORKER.id, batch)).claims
+        return len(await store.settle([settle(claim, SUCCESS, now) for claim in claims]))
 
-    for phase, step in zip(PHASES, (plan_all, run_all), strict=True):
-        if tape is not None:
-            tape.phase = phase
-        started = time.perf_counter()
-        done = await step()
-        seconds[phase] = time.perf_counter() - started
-        if done != fires:
-            raise RuntimeError(f"{phase}: {done} instead of {fires}")
-    return seconds
+    return dict(zip(PHASES, (plan_batch, run_batch), strict=True))
 
 
 # the same statements without us
 
 
-def script(queries: Queries, transactions: list[list[tuple[str, list[Any]]]]) -> str:
+def script(queries: Queries, transactions: list[Transaction]) -> str:
     """A pgbench script: the store's prepared statements, then its transactions with the values it sent."""
     names = sorted({name for transaction in transactions for name, _ in transaction})
     lines = [f"PREPARE {name} AS {_without_comments(queries.get(name).sql)};" for name in names]
@@ -163,67 +152,99 @@ def _plain(value: Any, type_name: str) -> str:
     return str(value)
 
 
-async def replay(dsn: str, queries: Queries, tape: Tape, pgbench: Path | None) -> dict[str, float]:
-    """Seconds of each phase, by pgbench; without one, by asyncpg with nothing around it."""
-    if pgbench is None:
-        return await _replay_bare(dsn, queries, tape)
-    seconds = {}
-    for phase in PHASES:
+class Pgbench:
+    """Replays transactions with pgbench; its own preparations are left out of the time."""
+
+    name = "pgbench"
+
+    def __init__(self, program: Path, dsn: str, queries: Queries) -> None:
+        self._command = [str(program), "--no-vacuum", "--client=1", "--transactions=1", "--report-per-command"]
+        self._dsn = dsn
+        self._queries = queries
+
+    async def seconds(self, transactions: list[Transaction]) -> float:
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
-            file.write(script(queries, tape.transactions[phase]))
+            file.write(script(self._queries, transactions))
             file.flush()
-            command = [pgbench, "--no-vacuum", "--client=1", "--transactions=1", f"--file={file.name}", dsn]
+            command = [*self._command, f"--file={file.name}", self._dsn]
             done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
-        found = re.search(r"latency average = ([\d.]+) ms", done.stdout)
-        if done.returncode or found is None or "ERROR" in done.stderr:
+        if done.returncode or "ERROR" in done.stderr:
             raise RuntimeError(f"pgbench failed:\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}")
-        seconds[phase] = float(found[1]) / 1000
-    return seconds
+        return (
+            sum(float(ms) for ms in re.findall(r"^ +([\d.]+) .* (?:BEGIN|EXECUTE|COMMIT)\b", done.stdout, re.M)) / 1000
+        )
 
 
-async def _replay_bare(dsn: str, queries: Queries, tape: Tape) -> dict[str, float]:
-    connection = await asyncpg.connect(dsn)
-    await postgres_pool.prepare_connection(connection)
-    seconds = {}
-    for phase in PHASES:
+class BareAsyncpg:
+    """Where there is no pgbench: the driver alone, with nothing around it."""
+
+    name = "bare asyncpg"
+
+    def __init__(self, dsn: str, queries: Queries) -> None:
+        self._dsn = dsn
+        self._queries = queries
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def seconds(self, transactions: list[Transaction]) -> float:
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self._dsn)
+            await postgres_pool.prepare_connection(self._connection)
         started = time.perf_counter()
-        for transaction in tape.transactions[phase]:
-            await connection.execute(postgres_pool._BEGIN)
+        for transaction in transactions:
+            await self._connection.execute(postgres_pool._BEGIN)
             for name, args in transaction:
-                await connection.fetch(queries.get(name).sql, *args)
-            await connection.execute("COMMIT")
-        seconds[phase] = time.perf_counter() - started
-    await connection.close()
-    return seconds
+                await self._connection.fetch(self._queries.get(name).sql, *args)
+            await self._connection.execute("COMMIT")
+        return time.perf_counter() - started
 
 
 async def throughput(server: PostgresServer, options: argparse.Namespace) -> None:
-    clock = FakeClock()
-    queries = Queries("postgres")
+    clock, queries = FakeClock(), Queries("postgres")
     fill = FILL.format(first_due=clock.now() // 1000 - 1, spacing=0, count=options.fires)
     await _prepare(server, "bench_base", clock, fill)
-    tape = Tape()
-    store = await _copy(server, "bench_base", "bench_tape", clock)
-    with tape.recording():
-        await work_through(store, options.fires, options.batch, clock.now(), tape)
+    batches = options.fires // options.batch
+    tape = await _tape(await _copy(server, "bench_base", "bench_tape", clock), batches, options.batch, clock)
+    await (await _copy(server, "bench_base", "bench_ceiling", clock)).close()
+    dsn, program = server.dsn("bench_ceiling"), server.bin / "pgbench"
+    ceiling = Pgbench(program, dsn, queries) if program.exists() else BareAsyncpg(dsn, queries)
+    store = await _copy(server, "bench_base", "bench_store", clock)
+    print(
+        f"\n{options.fires:,} fires in batches of {options.batch}, one connection, medians of {CHUNK} batches at a time"
+    )
+    print(f"{'':16}{'store':>12}{ceiling.name:>14}   ratio")
+    totals = [0.0, 0.0]
+    for phase, step in steps_of(store, options.batch, clock.now()).items():
+        took: list[tuple[float, float]] = []
+        each = len(tape.transactions[phase]) // batches
+        for start in range(0, batches, CHUNK):
+            stop = min(start + CHUNK, batches)
+            started = time.perf_counter()
+            for _ in range(start, stop):
+                await step()
+            ours = time.perf_counter() - started
+            theirs = await ceiling.seconds(tape.transactions[phase][start * each : stop * each])
+            rows = (stop - start) * options.batch
+            took.append((ours / rows, theirs / rows))
+        pair = [statistics.median(side) for side in zip(*took, strict=True)]
+        totals = [total + part for total, part in zip(totals, pair, strict=True)]
+        _line(phase, *pair)
+    _line("all", *totals)
     await store.close()
-    ours, theirs = [], []
-    pgbench = server.bin / "pgbench"
-    ceiling = pgbench if pgbench.exists() else None
-    for turn in range(options.turns):
-        store = await _copy(server, "bench_base", f"bench_store_{turn}", clock)
-        ours.append(await work_through(store, options.fires, options.batch, clock.now()))
-        await store.close()
-        store = await _copy(server, "bench_base", f"bench_ceiling_{turn}", clock)
-        await store.close()
-        theirs.append(await replay(server.dsn(f"bench_ceiling_{turn}"), queries, tape, ceiling))
-    name = "pgbench" if ceiling else "bare asyncpg (there is no pgbench)"
-    print(f"\n{options.fires:,} fires in batches of {options.batch}, one connection, best of {options.turns}")
-    print(f"{'':16}{'store':>12}{name:>14}   ratio")
-    for phase in (*PHASES, "all"):
-        phases = PHASES if phase == "all" else (phase,)
-        mine, other = (min(sum(one[part] for part in phases) for one in side) for side in (ours, theirs))
-        print(f"{phase:16}{options.fires / mine:10,.0f}/s{options.fires / other:12,.0f}/s   {other / mine:.2f}")
+
+
+def _line(phase: str, ours: float, theirs: float) -> None:
+    print(f"{phase:16}{1 / ours:10,.0f}/s{1 / theirs:12,.0f}/s   {theirs / ours:.2f}")
+
+
+async def _tape(store: PostgresStore, batches: int, batch: int, clock: FakeClock) -> Tape:
+    tape = Tape()
+    with tape.recording():
+        for tape.phase, step in steps_of(store, batch, clock.now()).items():
+            for _ in range(batches):
+                if await step() != batch:
+                    raise RuntimeError(f"{tape.phase}: a batch of less than {batch}")
+    await store.close()
+    return tape
 
 
 async def big(server: PostgresServer, options: argparse.Namespace) -> None:
@@ -292,9 +313,9 @@ def main() -> int:
     parser.add_argument("--fires", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--schedules", type=int, default=1_000_000, help="0: leave part two out")
-    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--durable", action="store_true", help="fsync on")
     options = parser.parse_args()
+    options.fires -= options.fires % options.batch
     server = PostgresServer(durable=options.durable, options=("shared_buffers=512MB", "max_wal_size=4GB"))
     try:
         server.start()

@@ -30,12 +30,18 @@ CLOSE_SECONDS: Final = 5.0
 TRIES: Final = 5
 
 #: In one message: the isolation that our statements are written for; an end for transactions whose process froze
-#: with rows locked. And plans that do not follow the statistics, which are always behind for a queue that fills and
-#: empties: every statement of a transaction has an index that gives its few rows in order. Just-in-time compilation
-#: costs more than any of them.
-_BEGIN: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; "
-    "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+#: with rows locked. And plans that are made once and do not follow the statistics, which are always behind for a queue
+#: that fills and empties: every statement of a transaction has an index that gives its few rows in order.
+#: Just-in-time compilation costs more than any of them.
+_BEGIN: Final = "; ".join(
+    (
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        "SET LOCAL idle_in_transaction_session_timeout = '30s'",
+        "SET LOCAL plan_cache_mode = force_generic_plan",
+        "SET LOCAL enable_seqscan = off",
+        "SET LOCAL enable_bitmapscan = off",
+        "SET LOCAL jit = off",
+    )
 )
 
 #: timestamptz counts microseconds from the year 2000; the model counts milliseconds from 1970.
