@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo serve test check format unit conformance integration sim chaos bench lock clean
+.PHONY: help setup demo serve test check format unit conformance integration sim chaos bench lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ lock: setup ## recompile requirements/*.txt with the newest versions allowed
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(COMPILE) --extra agno -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/demo.txt
+
+docs: setup ## rewrite docs/reference from the code
+	$(BIN)/python tools/reference
 
 clean: ## remove .venv, caches and build results
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

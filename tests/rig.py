@@ -77,7 +77,11 @@ class Rig:
         """Until every attempt is over, but for those that the executor holds open."""
         for _ in range(20):  # whoever was just released gets going
             await asyncio.sleep(0)
-        while self.worker.busy > self.executor.running:  # noqa: ASYNC110 - the store's threads need real time
+        await self.until(lambda: self.worker.busy <= self.executor.running)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """The store's threads need real time, the clock's does not pass."""
+        while not condition():  # noqa: ASYNC110 - there is no event for "nothing is left to do"
             await asyncio.sleep(0.0005)
 
     def seen(self, kind: type[Seen]) -> list[Seen]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +17,7 @@ import structlog
 
 from agentclock.core.cron import CronError
 from agentclock.core.errors import (
+    Conflict,
     CorruptRow,
     EngineStopped,
     InvalidField,
@@ -26,20 +27,22 @@ from agentclock.core.errors import (
 )
 from agentclock.core.ids import uuid7
 from agentclock.core.model import Attempt, Instant, Run, RunStatus, Schedule, Target
-from agentclock.core.planning import Plan, Situation, plan_trigger
+from agentclock.core.planning import Plan, Situation, plan_forfeit, plan_trigger
+from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
 from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, text_fault, with_values
-from agentclock.ports import Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
+from agentclock.ports import ChangeFunction, Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
 from agentclock.timing import (
     Description,
+    FiresOwed,
     Occurrence,
     describe,
     is_on_demand,
     load_zone,
     occurrences,
     parse_cron,
-    rearmed,
     retimed,
+    unless_owed,
 )
 
 #: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
@@ -317,17 +320,23 @@ class Scheduler:
     async def _write(
         self,
         schedule_id: str,
-        change: Callable[[Schedule, Instant], Schedule],
+        change: ChangeFunction,
         user_id: str | None,
         expected_version: int | None = None,
     ) -> Schedule:
         if text_fault(schedule_id):
             raise NotFound("Schedule")
-        schedule = await self._store.change_schedule(
-            schedule_id, change, user_id=user_id, expected_version=expected_version
-        )
-        self._wakeup()
-        return schedule
+        while True:
+            try:
+                schedule = await self._store.change_schedule(
+                    schedule_id, unless_owed(change), user_id=user_id, expected_version=expected_version
+                )
+            except FiresOwed:
+                with suppress(Conflict):  # the planner came first
+                    await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)
+            else:
+                self._wakeup()
+                return schedule
 
     async def _end_of(self, run: Run, changed: asyncio.Event, wait_seconds: float) -> RunDetail:
         """The run at its end, or as it stands after `wait_seconds`.

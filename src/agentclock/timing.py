@@ -11,8 +11,9 @@ from agentclock.core.cron import Cron, CronError
 from agentclock.core.errors import InvalidField
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND, Instant, Schedule
-from agentclock.core.timetable import next_fire
-from agentclock.core.zones import Zone, ZoneError, tzdata_version
+from agentclock.core.timetable import next_fire, rearmed
+from agentclock.core.zones import Zone, ZoneError
+from agentclock.ports import ChangeFunction
 
 _KINDS: Final = ("cron_expr", "run_at", "interval_seconds")
 _BOUNDS: Final = ("start_at", "end_at", "max_runs")
@@ -76,17 +77,21 @@ def retimed(schedule: Schedule, values: Mapping[str, Any], now: Instant) -> Sche
     return rearmed(timed, now)
 
 
-def rearmed(schedule: Schedule, now: Instant) -> Schedule:
-    """`schedule` with its timetable in effect from `now` on.
+class FiresOwed(Exception):
+    """The timetable cannot change before the fires that are due by the old one are on record."""
 
-    Raises CronError or ZoneError if the stored expression or zone cannot be read (any more).
-    """
-    return replace(
-        schedule,
-        next_fire_at=next_fire(schedule, now) if schedule.enabled else None,
-        timetable_since=now,
-        zone_data_version=tzdata_version(),
-    )
+
+def unless_owed(change: ChangeFunction) -> ChangeFunction:
+    """The same change, which raises FiresOwed where it would make due fires vanish without a record."""
+
+    def guarded(schedule: Schedule, now: Instant) -> Schedule:
+        changed = change(schedule, now)
+        owed = schedule.next_fire_at is not None and schedule.next_fire_at <= now
+        if owed and changed.next_fire_at != schedule.next_fire_at:
+            raise FiresOwed
+        return changed
+
+    return guarded
 
 
 def _read_kind(values: Mapping[str, Any], zone: Zone) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 Part one fires `--fires` schedules that are due at one instant, then claims and settles their runs. This is done once
 to write down every statement with its values; then the store (on a copy of the database) and a pgbench script of those
-statements (on another copy) take turns. pgbench plans nothing and builds no objects: it is the ceiling for any client.
+statements (on another copy) take turns. pgbench plans nothing and builds no objects: it is the ceiling for any client;
+bare asyncpg replaying them shows what the driver takes.
 Part two looks at one due schedule and at claims among `--schedules`.
 """
 
@@ -43,6 +44,7 @@ SUCCESS = Outcome(
     kind=OutcomeKind.SUCCESS, status_code=200, output={"content": "It's done."}, agent_run_id="run", session_id="s"
 )
 WORKER = WorkerInfo(id="bench", name="bench", app_version="0")
+LEASE_SECONDS = 86_400.0
 PHASES = ("plan", "claim + settle")
 #: Store and ceiling take turns after so many batches: a busy machine slows both.
 CHUNK = 10
@@ -176,7 +178,7 @@ class Pgbench:
 
 
 class BareAsyncpg:
-    """Where there is no pgbench: the driver alone, with nothing around it."""
+    """Replays them with the driver alone, nothing around it."""
 
     name = "bare asyncpg"
 
@@ -197,6 +199,10 @@ class BareAsyncpg:
             await self._connection.execute("COMMIT")
         return time.perf_counter() - started
 
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
 
 async def throughput(server: PostgresServer, options: argparse.Namespace) -> None:
     clock, queries = FakeClock(), Queries("postgres")
@@ -204,36 +210,42 @@ async def throughput(server: PostgresServer, options: argparse.Namespace) -> Non
     await _prepare(server, "bench_base", clock, fill)
     batches = options.fires // options.batch
     tape = await _tape(await _copy(server, "bench_base", "bench_tape", clock), batches, options.batch, clock)
-    await (await _copy(server, "bench_base", "bench_ceiling", clock)).close()
-    dsn, program = server.dsn("bench_ceiling"), server.bin / "pgbench"
-    ceiling = Pgbench(program, dsn, queries) if program.exists() else BareAsyncpg(dsn, queries)
+    for name in ("bench_pgbench", "bench_bare"):
+        await (await _copy(server, "bench_base", name, clock)).close()
+    program = server.bin / "pgbench"
+    bare = BareAsyncpg(server.dsn("bench_bare"), queries)
+    others: list[Pgbench | BareAsyncpg] = [bare]
+    if program.exists():
+        others.append(Pgbench(program, server.dsn("bench_pgbench"), queries))
+    else:
+        print("there is no pgbench here: the driver alone must do as the ceiling")
     store = await _copy(server, "bench_base", "bench_store", clock)
-    print(
-        f"\n{options.fires:,} fires in batches of {options.batch}, one connection, medians of {CHUNK} batches at a time"
-    )
-    print(f"{'':16}{'store':>12}{ceiling.name:>14}   ratio")
-    totals = [0.0, 0.0]
+    print(f"\n{options.fires:,} fires in batches of {options.batch}, one connection, medians over {CHUNK} batches each")
+    print(f"{'':16}{'store':>12}" + "".join(f"{other.name:>22}" for other in others))
+    totals = [0.0] * (1 + len(others))
     for phase, step in steps_of(store, options.batch, clock.now()).items():
-        took: list[tuple[float, float]] = []
+        took: list[list[float]] = []
         each = len(tape.transactions[phase]) // batches
         for start in range(0, batches, CHUNK):
             stop = min(start + CHUNK, batches)
+            rows = (stop - start) * options.batch
             started = time.perf_counter()
             for _ in range(start, stop):
                 await step()
             ours = time.perf_counter() - started
-            theirs = await ceiling.seconds(tape.transactions[phase][start * each : stop * each])
-            rows = (stop - start) * options.batch
-            took.append((ours / rows, theirs / rows))
-        pair = [statistics.median(side) for side in zip(*took, strict=True)]
-        totals = [total + part for total, part in zip(totals, pair, strict=True)]
-        _line(phase, *pair)
-    _line("all", *totals)
+            same = tape.transactions[phase][start * each : stop * each]
+            took.append([ours / rows, *[await other.seconds(same) / rows for other in others]])
+        medians = [statistics.median(side) for side in zip(*took, strict=True)]
+        totals = [total + part for total, part in zip(totals, medians, strict=True)]
+        _line(phase, medians)
+    _line("all", totals)
+    await bare.close()
     await store.close()
 
 
-def _line(phase: str, ours: float, theirs: float) -> None:
-    print(f"{phase:16}{1 / ours:10,.0f}/s{1 / theirs:12,.0f}/s   {theirs / ours:.2f}")
+def _line(phase: str, seconds: list[float]) -> None:
+    ours, *others = seconds
+    print(f"{phase:16}{1 / ours:10,.0f}/s" + "".join(f"{1 / one:12,.0f}/s   {one / ours:.2f} x" for one in others))
 
 
 async def _tape(store: PostgresStore, batches: int, batch: int, clock: FakeClock) -> Tape:
@@ -248,40 +260,52 @@ async def _tape(store: PostgresStore, batches: int, batch: int, clock: FakeClock
 
 
 async def big(server: PostgresServer, options: argparse.Namespace) -> None:
-    """One schedule is due, all others later; then 100 runs to claim among as many finished ones."""
+    """One schedule is due, all others later; then some thousands are, and their runs are claimed."""
     clock = FakeClock()
     fill = FILL.format(first_due=clock.now() // 1000 - 1, spacing=1, count=options.schedules)
     await _prepare(server, "bench_big", clock, fill, "VACUUM ANALYZE agentclock.schedules")
     connection = await asyncpg.connect(server.dsn("bench_big"))
     await postgres_pool.prepare_connection(connection)
-    queries = Queries("postgres")
-    print(f"\n{options.schedules:,} schedules, one due (server's own time, median of 20)")
-    values = {"now": clock.now(), "limit": 200, "worker_id": None}
-    for name in ("due_schedules", "next_due"):
-        print(f"{name:24}{await _execution_ms(connection, queries, name, values):10.3f} ms")
-    await connection.close()
     store = PostgresStore(server.dsn("bench_big"), clock=clock)
     await store.open()
-    await store.acquire_engine(WORKER, 3600)
-    print("through the store (median of 20)")
-    print(f"{'fire_due, nothing due':24}{await _median_ms(lambda: store.fire_due(plan, limit=200), 20):10.2f} ms")
-    clock.advance(2100)
-    while (await store.fire_due(plan, limit=500)).next_due_ms <= 0:  # type: ignore[operator]
+    await store.acquire_engine(WORKER, LEASE_SECONDS)
+    print(f"\n{options.schedules:,} schedules, one due (medians of 20)")
+    for name in ("due_schedules", "next_due"):
+        _took(f"{name}, in the database", await _execution_ms(connection, name, clock, limit=200, worker_id=None))
+    _took("fire_due, nothing due, in all", await _median_ms(lambda: store.fire_due(plan, limit=0)))
+
+    async def claim_full() -> None:
+        if len((await store.claim(WORKER.id, 100)).claims) != 100:
+            raise RuntimeError("there were not enough runs to claim")
+
+    clock.advance(4000)
+    while (await store.fire_due(plan, limit=500)).planned:
         pass
-    print(f"{'claim of 100':24}{await _median_ms(lambda: store.claim(WORKER.id, 100), 20):10.2f} ms")
+    in_database = await _execution_ms(connection, "claim_runs", clock, limit=100, worker_id=WORKER.id)
+    _took("claim of 100, in the database", in_database)
+    _took("claim of 100, in all", await _median_ms(claim_full))
+    await connection.close()
     await store.close()
 
 
-async def _execution_ms(
-    connection: asyncpg.Connection[Any], queries: Queries, name: str, values: dict[str, Any]
-) -> float:
-    query = queries.get(name)
-    text = f"EXPLAIN (ANALYZE, FORMAT JSON) {query.sql}"
-    found = [json.loads(await connection.fetchval(text, *query.args(values)))[0] for _ in range(20)]
-    return statistics.median(plan["Execution Time"] for plan in found)
+def _took(what: str, ms: float) -> None:
+    print(f"{what:32}{ms:9.3f} ms")
 
 
-async def _median_ms(call: Callable[[], Awaitable[Any]], times: int) -> float:
+async def _execution_ms(connection: asyncpg.Connection[Any], name: str, clock: FakeClock, **values: Any) -> float:
+    """By EXPLAIN ANALYZE, planned as the store's transactions plan; what it wrote is taken back."""
+    query = Queries("postgres").get(name)
+    text = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query.sql}"
+    took = []
+    for _ in range(20):
+        await connection.execute(postgres_pool._BEGIN)
+        found = await connection.fetchval(text, *query.args({"now": clock.now(), **values}))
+        await connection.execute("ROLLBACK")
+        took.append(json.loads(found)[0]["Execution Time"])
+    return statistics.median(took)
+
+
+async def _median_ms(call: Callable[[], Awaitable[Any]], times: int = 20) -> float:
     took = []
     for _ in range(times):
         started = time.perf_counter()
@@ -294,7 +318,7 @@ async def _prepare(server: PostgresServer, name: str, clock: FakeClock, *stateme
     execute(server.dsn(), f"CREATE DATABASE {name}")
     store = PostgresStore(server.dsn(name), clock=clock)
     await store.open()
-    await store.acquire_engine(WORKER, 3600)
+    await store.acquire_engine(WORKER, LEASE_SECONDS)
     await store.insert_schedules([Schedule(id="warm", name="warm", target=Target(endpoint="/x"))])
     await store.delete_schedule("warm")
     await store.close()

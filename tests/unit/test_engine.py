@@ -11,7 +11,7 @@ import pytest
 from tests.rig import LEASE_SECONDS, NoWakeup, Rig
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import Event, FiresAbsent, ResultDropped, RunSettled
+from agentclock.core.events import EngineTrouble, Event, FiresAbsent, ResultDropped, RunSettled
 from agentclock.core.model import (
     Cause,
     Outcome,
@@ -235,8 +235,8 @@ async def test_results_wait_for_a_database_that_is_away(
 
     monkeypatch.setattr(store, "settle", flaky)
     await rig.planner.step()
-    for _ in range(2):
-        await clock.until_sleeping()
+    for troubles in (1, 2):
+        await rig.until(lambda troubles=troubles: len(rig.seen(EngineTrouble)) == troubles and clock.sleeping)
         clock.advance(seconds=10)
     await rig.settled()
     assert [run.status for run in await rig.runs()] == [RunStatus.SUCCESS]

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     OUTSIDE_WINDOW = "outside_window"
     CATCH_UP_NONE = "catch_up_none"
     CATCH_UP_CAP = "catch_up_cap"
+    CHANGED = "changed"
 
     @property
     def text(self) -> str:
@@ -91,6 +92,7 @@ _REASON_TEXT: Final = {
     Reason.OUTSIDE_WINDOW: "misfire: missed longer ago than the catch-up window",
     Reason.CATCH_UP_NONE: "misfire: missed fires are not caught up (catch_up=none)",
     Reason.CATCH_UP_CAP: "misfire: more fires were missed than one catch-up may run",
+    Reason.CHANGED: "changed: the timetable was changed or disabled before this fire was planned",
 }
 
 

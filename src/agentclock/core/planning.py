@@ -134,6 +134,20 @@ def plan_trigger(schedule: Schedule, situation: Situation, now: Instant, run_id:
     )
 
 
+def plan_forfeit(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
+    """Records what is due and not planned yet as missed, because the timetable is about to change.
+
+    An edit never fires in the past, and no fire vanishes without a record either.
+    """
+    due, _ = _due(schedule, now)
+    ledger = _Ledger(schedule, situation)
+    for fire_at in due:
+        ledger.absent(fire_at, RunStatus.MISSED, Reason.CHANGED)
+    seen = due[-1] if due else schedule.last_fire_at
+    next_fire_at = next_fire(replace(schedule, last_fire_at=seen), due[-1]) if due else schedule.next_fire_at
+    return ledger.plan(last_fire_at=seen, next_fire_at=next_fire_at)
+
+
 def _due(schedule: Schedule, now: Instant) -> tuple[list[Instant], bool]:
     """The fire times due by `now`, oldest first, and whether there are more than were looked at."""
     first = schedule.next_fire_at

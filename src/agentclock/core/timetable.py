@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agentclock.core.cron import Cron
 from agentclock.core.model import SECOND, Instant, Schedule
-from agentclock.core.zones import Zone
+from agentclock.core.zones import Zone, tzdata_version
 
 
 class Timetable(Protocol):
@@ -97,3 +97,15 @@ def next_fire(schedule: Schedule, after: Instant) -> Instant | None:
     if found is None or (schedule.end_at is not None and found > schedule.end_at):
         return None
     return found
+
+
+def rearmed(schedule: Schedule, now: Instant) -> Schedule:
+    """`schedule` with its timetable in effect from `now` on: never firing in the past, nor, where the clock was set
+    back, what was accounted for already. Raises CronError or ZoneError.
+    """
+    return replace(
+        schedule,
+        next_fire_at=next_fire(schedule, now) if schedule.enabled else None,
+        timetable_since=now if schedule.last_fire_at is None else max(now, schedule.last_fire_at),
+        zone_data_version=tzdata_version(),
+    )

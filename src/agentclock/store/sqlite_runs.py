@@ -80,7 +80,8 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
 
 
 def orphans(session: Session, limit: int) -> list[Claim]:
-    rows = session.rows("orphaned", now=session.now, limit=max(0, limit))
+    session.run("retire_workers", now=session.now)
+    rows = session.rows("orphaned", limit=max(0, limit))
     claims, faults = _claims(session, rows, lambda read: {"fence": read["fence"] + 1})
     session.run_many("raise_fence", (_claim_values(held.run) for held in claims))
     _report(faults)
@@ -187,7 +188,7 @@ def register_worker(session: Session, worker: WorkerInfo, lease_seconds: float, 
 
 def renew_lease(session: Session, worker_id: str, lease_seconds: float) -> Beat:
     lease_until = _lease_end(session.now, lease_seconds)
-    alive = session.run("renew_lease", worker_id=worker_id, now=session.now, lease_until=lease_until) > 0
+    alive = session.run("renew_lease", worker_id=worker_id, lease_until=lease_until) > 0
     wanted = session.rows("cancel_requests", worker_id=worker_id)
     return Beat(alive=alive, cancel_requested=tuple(row[0] for row in wanted))
 

@@ -111,5 +111,6 @@ CREATE TABLE {prefix}workers (
     name TEXT NOT NULL,
     app_version TEXT NOT NULL,
     started_at INTEGER NOT NULL,
-    lease_until INTEGER NOT NULL
+    lease_until INTEGER NOT NULL,
+    retired_at INTEGER
 ) WITHOUT ROWID;

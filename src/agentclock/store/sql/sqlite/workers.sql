@@ -1,5 +1,5 @@
 -- local: live_worker
-SELECT w.name FROM {prefix}workers w WHERE w.id = :worker_id AND w.lease_until > :now;
+SELECT w.name FROM {prefix}workers w WHERE w.id = :worker_id AND w.retired_at IS NULL AND w.lease_until > :now;
 
 -- name: register_worker
 INSERT INTO {prefix}workers (id, name, app_version, started_at, lease_until)
@@ -7,25 +7,29 @@ VALUES (:id, :name, :app_version, :now, :lease_until)
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
 
 -- name: renew_lease
--- A lease that is over stays over: its runs may have been given away.
-UPDATE {prefix}workers SET lease_until = :lease_until WHERE id = :worker_id AND lease_until > :now;
+-- Late is no matter as long as nobody called the worker dead: all may have been late alike.
+UPDATE {prefix}workers SET lease_until = :lease_until WHERE id = :worker_id AND retired_at IS NULL;
 
 -- name: cancel_requests
 SELECT r.id FROM {prefix}runs r
 WHERE r.status = 'running' AND r.worker_id = :worker_id AND r.cancel_requested ORDER BY r.id;
 
 -- name: end_lease
-UPDATE {prefix}workers SET lease_until = :now WHERE id = :worker_id AND lease_until > :now;
+UPDATE {prefix}workers SET lease_until = min(lease_until, :now), retired_at = coalesce(retired_at, :now)
+WHERE id = :worker_id;
 
 -- local: end_other_leases
-UPDATE {prefix}workers SET lease_until = :now WHERE lease_until > :now;
+UPDATE {prefix}workers SET lease_until = min(lease_until, :now), retired_at = coalesce(retired_at, :now);
+
+-- local: retire_workers
+UPDATE {prefix}workers SET retired_at = :now WHERE retired_at IS NULL AND lease_until <= :now;
 
 -- name: orphaned
 -- In the order of the index on running runs: by id alone, SQLite would walk through all of history.
 SELECT {run_columns}, {schedule_columns}
 FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id
 WHERE r.status = 'running' AND NOT EXISTS (
-    SELECT 1 FROM {prefix}workers w WHERE w.id = r.worker_id AND w.lease_until > :now)
+    SELECT 1 FROM {prefix}workers w WHERE w.id = r.worker_id AND w.retired_at IS NULL)
 ORDER BY r.worker_id, r.id LIMIT :limit;
 
 -- local: raise_fence
