@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
@@ -35,6 +36,11 @@ def sqlite_path(database: str) -> str:
     """`sqlite:///path`, `sqlite+aiosqlite:///path` and a plain path are the same."""
     scheme, separator, path = database.partition(":///")
     return path if separator and scheme.partition("+")[0] == "sqlite" else database
+
+
+def is_there(database: str) -> bool:
+    """False for an SQLite file that does not exist: opening it would make it, and some only want to look."""
+    return is_postgres(database) or Path(sqlite_path(database)).exists()
 
 
 def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = None) -> tuple[Store, Wakeup]:

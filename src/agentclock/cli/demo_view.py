@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,7 +18,7 @@ from rich.text import Text
 from agentclock.core.events import AgentEvent, AttemptStarted, Event, FiresAbsent, RunSettled
 from agentclock.core.model import Json, RunStatus, Schedule
 
-_STYLE = {
+_STYLE: Final = {
     RunStatus.RUNNING: "cyan",
     RunStatus.SUCCESS: "green",
     RunStatus.PENDING: "yellow",
@@ -26,7 +26,7 @@ _STYLE = {
     RunStatus.SKIPPED: "yellow",
     RunStatus.MISSED: "yellow",
 }
-_SYMBOL = {RunStatus.RUNNING: "▶", RunStatus.SUCCESS: "✓", RunStatus.PENDING: "↻", RunStatus.PAUSED: "‖"}
+_SYMBOL: Final = {RunStatus.RUNNING: "▶", RunStatus.SUCCESS: "✓", RunStatus.PENDING: "↻", RunStatus.PAUSED: "‖"}
 
 
 class DemoView(Protocol):

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from typing import Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from agentclock.app import is_postgres, make_store, sqlite_path
+from agentclock.app import is_there, make_store
 from agentclock.audit import all_schedules, audit_schedule
 from agentclock.cli.options import ConfigFile, Database, Targets, load_settings
 from agentclock.config import Settings
@@ -32,7 +32,7 @@ class Verdict(StrEnum):
     TROUBLE = "trouble"
 
 
-_STYLE = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.TROUBLE: "bold red"}
+_STYLE: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.TROUBLE: "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def doctor(config_file: ConfigFile = None, database: Database = None, target: Ta
 
 async def _examine(settings: Settings) -> list[Finding]:
     findings = [Finding("zone data", Verdict.OK, f"IANA {tzdata_version()}"), *await _examine_targets(settings)]
-    if not await asyncio.to_thread(_exists, settings.database):
+    if not await asyncio.to_thread(is_there, settings.database):
         detail = f"{settings.database} does not exist yet: `agentclock serve` makes it"
         return [Finding("database", Verdict.TROUBLE, detail), *findings]
     try:
@@ -73,11 +73,6 @@ async def _examine(settings: Settings) -> list[Finding]:
         return [Finding("database", Verdict.TROUBLE, str(error)), *findings]
     finally:
         await store.close()
-
-
-def _exists(database: str) -> bool:
-    """Opening an SQLite file that is not there would make it, and a doctor only looks."""
-    return is_postgres(database) or Path(sqlite_path(database)).exists()
 
 
 async def _examine_store(settings: Settings, store: Store) -> AsyncIterator[Finding]:

@@ -8,6 +8,7 @@ import typer
 
 from agentclock import __version__
 from agentclock.cli.cron import cron_app
+from agentclock.cli.db import db_app
 from agentclock.cli.demo import demo
 from agentclock.cli.doctor import doctor
 from agentclock.cli.serve import serve, worker
@@ -20,6 +21,7 @@ app = typer.Typer(
     epilog='Try: [bold]agentclock demo[/bold], or [bold]agentclock cron explain "0 3 * * 1-5" -z Europe/Rome[/bold]',
 )
 app.add_typer(cron_app, name="cron")
+app.add_typer(db_app, name="db")
 app.command(
     epilog="Example: agentclock serve --database postgresql://clock@db/clock --target default=http://127.0.0.1:8000"
 )(serve)

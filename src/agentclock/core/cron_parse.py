@@ -9,11 +9,11 @@ day-of-month, ``fri#2`` and ``friL`` in day-of-week, and ``n/step`` for "from n 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 MAX_LENGTH = 128
 
-MACROS = {
+MACROS: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",

@@ -52,6 +52,7 @@ class Worker:
         self._wakeup = wakeup
         self._free = concurrency
         self._turned_away = False
+        self._stopping = False
         self._running: dict[asyncio.Task[None], RunContext] = {}
         self._next_available_ms: int | None = None
 
@@ -111,6 +112,7 @@ class Worker:
         """Lets runs end for `grace_seconds`; what is left then is settled as lost."""
         if self._running:
             await asyncio.wait(self._running, timeout=grace_seconds)
+        self._stopping = True
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -133,6 +135,8 @@ class Worker:
         try:
             return await self._executor.execute(context)
         except asyncio.CancelledError:
+            if not self._stopping:
+                raise
             return Outcome(kind=OutcomeKind.LOST, error="the worker was stopped before the run ended")
         except LeaseLost:
             raise
