@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -43,7 +44,7 @@ class Rig:
         self.bus.subscribe(self.events.append)
         self.completer = Completer(store, clock, self.bus)
         self.worker = Worker(
-            f"worker-{id(self)}",
+            str(uuid.uuid4()),
             store=store,
             executor=executor,
             completer=self.completer,

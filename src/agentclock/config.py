@@ -140,7 +140,10 @@ def parse_targets(text: str) -> dict[str, object]:
     """`name=url,name=url`, a bare URL (the default target), or a JSON object of either URLs or settings."""
     text = text.strip()
     if text.startswith("{"):
-        named = json.loads(text)
+        try:
+            named = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON: {error}") from None
         return {name: {"base_url": value} if isinstance(value, str) else value for name, value in named.items()}
     targets: dict[str, object] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):

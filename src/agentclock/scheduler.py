@@ -26,7 +26,7 @@ from agentclock.core.errors import (
     StoreUnavailable,
 )
 from agentclock.core.ids import uuid7
-from agentclock.core.model import Attempt, Instant, Run, RunStatus, Schedule, Target
+from agentclock.core.model import Attempt, Instant, Reason, Run, RunStatus, Schedule, Target
 from agentclock.core.planning import Plan, Situation, plan_forfeit, plan_trigger
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
@@ -333,7 +333,8 @@ class Scheduler:
                 )
             except FiresOwed:
                 with suppress(Conflict):  # the planner came first
-                    await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)
+                    _, missed = await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)
+                    self._log.warning("fires_missed", schedule=schedule_id, reason=Reason.CHANGED.text, run=missed.id)
             else:
                 self._wakeup()
                 return schedule

@@ -154,6 +154,7 @@ class World:
                 return found
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_every_fire_is_accounted_for_and_no_attempt_is_made_twice(seed: int) -> None:
     world = World(seed)

@@ -105,6 +105,14 @@ def test_a_refused_connection_spends_no_attempt_within_the_timeout() -> None:
     assert (retried.status, retried.attempt, retried.available_at) == (RunStatus.PENDING, 1, T0 + 160_000)
 
 
+def test_each_attempt_may_be_refused_for_the_length_of_the_timeout() -> None:
+    refused, late = Outcome(kind=OutcomeKind.REFUSED, error="connection refused"), T0 + 10_000_000
+    second = settle(claim(max_retries=1, attempt=2), refused, late)
+    assert (second.status, second.attempt, second.attempt_status) == (RunStatus.PENDING, 1, None)
+    ended = settle(claim(max_retries=1, attempt=2, refusals=8), refused, late)
+    assert (ended.status, ended.attempt_status) == (RunStatus.FAILED, RunStatus.FAILED)
+
+
 def test_delays() -> None:
     fixed = RetryPolicy(max_retries=9, delay_seconds=30)
     assert [retry_delay_ms(fixed, n) for n in (1, 2, 9)] == [30_000] * 3

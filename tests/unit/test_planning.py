@@ -118,6 +118,9 @@ def test_all_is_capped_and_keeps_the_newest() -> None:
 def test_all_runs_one_after_another_unless_overlap_is_allowed() -> None:
     made = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=0), Situation(), T0 + 3 * MINUTE + 1)
     assert [fire.available_at for fire in made.fires] == [T0, None, None, None]
+    on_time_too = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=30), Situation(), T0 + 3 * MINUTE + 1)
+    assert [fire.available_at for fire in on_time_too.fires] == [T0, None, None, None]
+    assert on_time_too.absences == ()
 
 
 def test_a_month_down_is_a_few_rows() -> None:

@@ -359,7 +359,14 @@ async def test_a_trigger_learns_of_the_end_at_once(here: World) -> None:
     task = await waiting(here, schedule_id, 60)
     run = await here.execute()
     settled = RunSettled(
-        run=run, schedule_name="nightly", status=RunStatus.SUCCESS, available_at=None, error=None, output=None, at=0
+        run=run,
+        schedule_name="nightly",
+        status=RunStatus.SUCCESS,
+        available_at=None,
+        attempt_spent=True,
+        error=None,
+        output=None,
+        at=0,
     )
     here.bus.publish(settled)
     detail = await task  # the clock stood still

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentclock.config import Settings, parse_targets
+from agentclock.config import Settings
 from agentclock.core.errors import ConfigError
 
 ConfigFile = Annotated[
@@ -38,7 +38,7 @@ LogFormatOption = Annotated[str | None, typer.Option(help="text or json. Default
 def load_settings(config_file: Path | None, targets: list[str] | None = None, **overrides: object) -> Settings:
     """Settings, or exit 2 after listing every problem."""
     if targets:
-        overrides["targets"] = parse_targets(",".join(targets))
+        overrides["targets"] = ",".join(targets)
     try:
         return Settings.load(config_file, **overrides)
     except ConfigError as error:

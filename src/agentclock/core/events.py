@@ -49,12 +49,16 @@ class AgentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettled:
-    """An attempt ended; `status` is the run's state after it (pending: it will be tried again)."""
+    """An attempt ended; `status` is the run's state after it (pending: it will be tried again).
+
+    `attempt_spent` False: the target accepted nothing, the next try has the same number.
+    """
 
     run: Run
     schedule_name: str
     status: RunStatus
     available_at: Instant | None
+    attempt_spent: bool
     error: str | None
     output: Json
     at: Instant

@@ -43,4 +43,5 @@ def spread_ms(schedule_id: str, jitter_seconds: int) -> int:
 def _time_ordered(at: Instant, tail: bytes, *, version: int) -> str:
     value = (at & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(tail[:10], "big")
     value = value & ~(0xF000 << 64) & ~(0xC000 << 48) | version << 76 | 0x8000 << 48
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

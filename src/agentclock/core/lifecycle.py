@@ -49,12 +49,11 @@ class Settlement:
 def settle(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
     """The consequence of `outcome` for the claimed run, by the schedule's retry policy."""
     run, policy = claim.run, claim.schedule.retry
-    refused = outcome.kind is OutcomeKind.REFUSED
-    started_at = now if run.started_at is None else run.started_at
-    deadline = started_at + claim.schedule.timeout_seconds * SECOND
-    if refused and now < deadline and not run.cancel_requested:
-        status, available_at = RunStatus.PENDING, min(now + refusal_pause_ms(run.refusals), deadline)
-        return _settlement(claim, outcome, now, status, available_at, None)
+    if outcome.kind is OutcomeKind.REFUSED and not run.cancel_requested:
+        patience_ms = _patience_left_ms(claim, now)
+        if patience_ms > 0:
+            available_at = now + min(refusal_pause_ms(run.refusals), patience_ms)
+            return _settlement(claim, outcome, now, RunStatus.PENDING, available_at, None)
     ended = attempt_end(outcome)
     if run.cancel_requested and ended not in (RunStatus.SUCCESS, RunStatus.PAUSED):
         ended = RunStatus.CANCELLED
@@ -95,6 +94,18 @@ def retry_delay_ms(policy: RetryPolicy, attempt: int, retry_after_seconds: float
 def refusal_pause_ms(refusals: int) -> int:
     first, longest = REFUSAL_PAUSE_SECONDS
     return round(min(first * 2.0 ** min(refusals, 16), longest) * SECOND)
+
+
+def _patience_left_ms(claim: Claim, now: Instant) -> int:
+    """How much longer refused connections cost no attempt: the run's timeout, counted anew for each attempt.
+
+    For the first attempt it counts from the run's start; for later ones, whose start is not on record, by the pauses
+    made so far.
+    """
+    run, timeout_ms = claim.run, claim.schedule.timeout_seconds * SECOND
+    if run.attempt == 1:
+        return timeout_ms - (now - (now if run.started_at is None else run.started_at))
+    return timeout_ms - sum(refusal_pause_ms(earlier) for earlier in range(run.refusals))
 
 
 def _may_retry(outcome: Outcome, ended: RunStatus) -> bool:

@@ -99,6 +99,36 @@ def plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
 
     Raises CronError or ZoneError if the stored expression or zone cannot be read.
     """
+    return _plain_plan(schedule, situation, now) or _full_plan(schedule, situation, now)
+
+
+def _plain_plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan | None:
+    """The plan of nearly every schedule, nearly always: one fire is due, it is in time, and no other run is active.
+    None if that is not so. A short cut: the full plan comes to the same."""
+    fire_at = schedule.next_fire_at
+    if fire_at is None or not 0 <= now - fire_at <= schedule.misfire_grace_seconds * SECOND:
+        return None
+    if situation.active or schedule.max_runs is not None or (schedule.last_fire_at or 0) > fire_at:
+        return None
+    next_fire_at = next_fire(schedule, fire_at)
+    if next_fire_at is not None and next_fire_at <= now:
+        return None
+    fire = Fire(
+        run_id=fire_run_id(schedule.id, fire_at),
+        fire_at=fire_at,
+        cause=Cause.SCHEDULE,
+        available_at=fire_at + spread_ms(schedule.id, schedule.jitter_seconds),
+    )
+    return Plan(
+        schedule_id=schedule.id,
+        fires=(fire,),
+        last_fire_at=fire_at,
+        next_fire_at=next_fire_at,
+        run_count=schedule.run_count + 1,
+    )
+
+
+def _full_plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
     due, truncated = _due(schedule, now)
     verdicts = dict.fromkeys(due, Reason.CATCH_UP_CAP) if truncated else _misfires(schedule, due, now)
     ledger = _Ledger(schedule, situation)
@@ -196,8 +226,10 @@ class _Ledger:
     def fire(self, fire_at: Instant, cause: Cause, run_id: str | None = None) -> None:
         run_id = run_id or fire_run_id(self._schedule.id, fire_at)
         overlapping = self._active > 0
-        # Whoever asks for every missed fire gets them one after another, not one run and the rest skipped.
-        backlog = cause is Cause.CATCH_UP and self._schedule.catch_up is CatchUp.ALL
+        # Whoever asks for every missed fire gets them one after another, not one run and the rest skipped; a fire
+        # that is on time joins the line that this plan made.
+        in_line = cause is Cause.CATCH_UP or bool(self._fires)
+        backlog = in_line and self._schedule.catch_up is CatchUp.ALL
         match self._schedule.overlap:
             case Overlap.ALLOW:
                 waits = False

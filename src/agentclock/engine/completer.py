@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import EngineTrouble
+from agentclock.core.events import EngineTrouble, ResultDropped, RunSettled
 from agentclock.core.lifecycle import Settlement, settle
 from agentclock.core.model import SECOND, Claim, Outcome
 from agentclock.engine.bus import Bus
@@ -26,7 +26,10 @@ class _Ended:
 
 
 class Completer:
-    """Takes ends of attempts from many tasks. While the database is away they wait here; none is dropped."""
+    """Takes ends of attempts from many tasks, and announces them once they are durable.
+
+    While the database is away they wait here; none is dropped.
+    """
 
     def __init__(self, store: Store, clock: Clock, bus: Bus) -> None:
         self._store = store
@@ -79,5 +82,20 @@ class Completer:
         ]
         written = await self._store.settle(settlements)
         for ended, settlement in zip(batch, settlements, strict=True):
+            ours = settlement.run_id in written
+            self._bus.publish(_settled(ended.claim, settlement) if ours else ResultDropped(run_id=settlement.run_id))
             if not ended.settlement.done():
-                ended.settlement.set_result(settlement if settlement.run_id in written else None)
+                ended.settlement.set_result(settlement if ours else None)
+
+
+def _settled(claim: Claim, settlement: Settlement) -> RunSettled:
+    return RunSettled(
+        run=claim.run,
+        schedule_name=claim.schedule.name,
+        status=settlement.status,
+        available_at=settlement.available_at,
+        attempt_spent=settlement.attempt_status is not None,
+        error=settlement.outcome.error,
+        output=settlement.outcome.output,
+        at=settlement.ended_at,
+    )

@@ -56,9 +56,11 @@ def log_event(event: Event) -> None:
 def _log_settled(event: RunSettled) -> None:
     log = structlog.get_logger("agentclock")
     facts: dict[str, object] = {"schedule": event.schedule_name, "run": event.run.id, "attempt": event.run.attempt}
-    if event.available_at is not None:
+    if event.available_at is not None and not event.attempt_spent:
+        log.warning("connection_refused", **facts, error=event.error, next_try=iso_utc(event.available_at))
+    elif event.available_at is not None:
         log.warning("attempt_failed", **facts, error=event.error, next_attempt=iso_utc(event.available_at))
-    elif event.status in (RunStatus.SUCCESS, RunStatus.PAUSED):
+    elif event.status in (RunStatus.SUCCESS, RunStatus.PAUSED, RunStatus.CANCELLED):
         log.info(f"run_{event.status}", **facts, error=event.error)
     else:
         log.error(f"run_{event.status}", **facts, error=event.error)

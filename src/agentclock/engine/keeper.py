@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agentclock.core.errors import AgentclockError
-from agentclock.core.events import RunSettled
-from agentclock.core.model import DAY_SECONDS, SECOND, Claim, Outcome, OutcomeKind
+from agentclock.core.model import DAY_SECONDS, SECOND, Outcome, OutcomeKind
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
 from agentclock.engine.worker import Worker
@@ -72,25 +71,10 @@ class Keeper:
         if self._clock.monotonic() < self._patient_until:
             return 0
         orphans = await self._store.orphans(BATCH)
-        await asyncio.gather(*(self._settle_lost(claim) for claim in orphans))
+        await asyncio.gather(*(self._completer.settle(claim, LOST) for claim in orphans))
         if orphans:
             self._worker.wake()
         return len(orphans)
-
-    async def _settle_lost(self, claim: Claim) -> None:
-        settlement = await self._completer.settle(claim, LOST)
-        if settlement is not None:
-            self._bus.publish(
-                RunSettled(
-                    run=claim.run,
-                    schedule_name=claim.schedule.name,
-                    status=settlement.status,
-                    available_at=settlement.available_at,
-                    error=LOST.error,
-                    output=None,
-                    at=settlement.ended_at,
-                )
-            )
 
     async def _prune(self) -> bool:
         if self._history_days is None or self._clock.monotonic() < self._prune_at:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from agentclock.core.errors import LeaseLost, StoreUnavailable
-from agentclock.core.events import AgentEvent, AttemptStarted, ResultDropped, RunSettled
-from agentclock.core.lifecycle import Settlement
+from agentclock.core.events import AgentEvent, AttemptStarted, ResultDropped
 from agentclock.core.model import Claim, Json, Outcome, OutcomeKind
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
@@ -129,7 +128,8 @@ class Worker:
         if context.cancelled.is_set():
             claim = replace(claim, run=replace(claim.run, cancel_requested=True))
         settlement = await self._completer.settle(claim, outcome)
-        self._announce(claim, settlement)
+        if settlement is not None and settlement.is_retry:
+            self._wakeup.send()
 
     async def _deliver(self, context: RunContext) -> Outcome:
         try:
@@ -144,24 +144,6 @@ class Worker:
             # An executor never raises for what a target does, so this is a fault of ours: say so, do not retry.
             structlog.get_logger("agentclock.worker").exception("executor_failed", run=context.claim.run.id)
             return Outcome(kind=OutcomeKind.FAILED, error=f"agentclock's own fault: {type(error).__name__}: {error}")
-
-    def _announce(self, claim: Claim, settlement: Settlement | None) -> None:
-        if settlement is None:
-            self._bus.publish(ResultDropped(run_id=claim.run.id))
-            return
-        self._bus.publish(
-            RunSettled(
-                run=claim.run,
-                schedule_name=claim.schedule.name,
-                status=settlement.status,
-                available_at=settlement.available_at,
-                error=settlement.outcome.error,
-                output=settlement.outcome.output,
-                at=settlement.ended_at,
-            )
-        )
-        if settlement.is_retry:
-            self._wakeup.send()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

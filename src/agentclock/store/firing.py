@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from agentclock.core.errors import AgentclockError, CorruptRow
 from agentclock.core.model import Cause, Claim, Instant, Reason, Run, RunStatus, Schedule
 from agentclock.core.planning import Absence, Fire, Plan, Situation, Tail
 from agentclock.ports import Fired, PlanFunction
+from agentclock.store.building import changer
 
 _REASONS: Final = frozenset(reason.value for reason in Reason)
 
@@ -23,14 +24,12 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
-    """The schedule's own part of a plan, written only if `next_fire_at` is still `old_next_fire_at`."""
+class Slots:
+    """A live worker that takes up to `free` of the new runs at once."""
 
-    id: str
-    old_next_fire_at: Instant | None
-    next_fire_at: Instant | None
-    last_fire_at: Instant | None
-    run_count: int
+    worker_id: str
+    worker: str
+    free: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,7 @@ class Extension:
 class Batch:
     """All that is to be written for the schedules of one transaction.
 
+    `planned` also advances the schedules, each only if its `next_fire_at` is still the one that was planned.
     `runs` are new runs, `absent` the new `skipped` and `missed` rows.
     `replaced`: the schedules whose other active runs are to be cancelled before anything is inserted.
     """
@@ -54,31 +54,16 @@ class Batch:
     runs: tuple[Run, ...]
     absent: tuple[Run, ...]
     extensions: tuple[Extension, ...]
-    advances: tuple[Advance, ...]
     replaced: tuple[str, ...]
     absences: tuple[tuple[str, Absence], ...]
     faults: tuple[CorruptRow, ...]
-
-    @property
-    def schedules(self) -> Mapping[str, Schedule]:
-        """The planned schedules as they stand afterwards."""
-        return {schedule.id: _advanced(schedule, made) for schedule, made in self.planned}
-
-    def started(self, worker_id: str, worker: str, slots: int, now: Instant) -> Batch:
-        """The same with up to `slots` of the runs that may start by `now` held by the worker already."""
-        runs = []
-        for run in self.runs:
-            if slots > 0 and run.available_at is not None and run.available_at <= now:
-                slots -= 1
-                run = _started(run, worker_id, worker, now)  # noqa: PLW2901
-            runs.append(run)
-        return replace(self, runs=tuple(runs))
 
     def fired(self, inserted: Collection[str], planned: int, next_due_ms: int | None) -> Fired:
         """The answer, once it is known which of `runs` were new to the table."""
         runs = tuple(run for run in self.runs if run.id in inserted)
         running = [run for run in runs if run.status is RunStatus.RUNNING]
-        schedules = self.schedules if running else {}
+        held = {run.schedule_id for run in running}
+        schedules = {schedule.id: advanced(schedule, made) for schedule, made in self.planned if schedule.id in held}
         return Fired(
             planned=planned,
             runs=runs,
@@ -89,12 +74,17 @@ class Batch:
         )
 
 
+_IDLE: Final = Facts(situation=Situation())
+
+
 def decode_facts(row: Sequence[Any]) -> tuple[str, Facts]:
     """(schedule id, facts) of a row of the query `situations`."""
     schedule_id, active, waiting, running, tail_id, status, reason, cause, last_fire_at = row
     tail = None
     if status in (RunStatus.SKIPPED, RunStatus.MISSED) and cause != Cause.MANUAL and reason in _REASONS:
         tail = Tail(run_id=str(tail_id), status=RunStatus(status), reason=Reason(reason), last_fire_at=last_fire_at)
+    if not active and tail is None:
+        return schedule_id, _IDLE
     return schedule_id, Facts(situation=Situation(active=active, waiting=waiting, tail=tail), running=running)
 
 
@@ -104,6 +94,7 @@ def plan_batch(
     plan: PlanFunction,
     now: Instant,
     unreadable: Sequence[CorruptRow] = (),
+    slots: Slots | None = None,
 ) -> Batch:
     """Plans each schedule; one that cannot be planned becomes a fault, like those that were `unreadable`, and leaves
     the others alone."""
@@ -121,7 +112,7 @@ def plan_batch(
                 planned.append((schedule, made))
             else:
                 faults.append(CorruptRow("schedules", schedule.id, made.fault))
-    return batch_of(planned, facts, now, faults)
+    return batch_of(planned, facts, now, faults, slots)
 
 
 def batch_of(
@@ -129,13 +120,20 @@ def batch_of(
     facts: Mapping[str, Facts],
     now: Instant,
     faults: Sequence[CorruptRow] = (),
+    slots: Slots | None = None,
 ) -> Batch:
-    """The rows that these plans come to."""
+    """The rows that these plans come to, as many runs as there are `slots` for held by their worker already."""
     runs: list[Run] = []
+    free = 0 if slots is None else slots.free
     absences: list[tuple[Schedule, Absence]] = []
     for schedule, made in planned:
+        # Nothing is left to wait for if what was active is cancelled and none of it was running.
         released = made.cancel_active and not facts[schedule.id].running
-        runs += [_run(schedule, fire, now, released=released) for fire in made.fires]
+        for fire in made.fires:
+            available_at = now if released and fire.available_at is None else fire.available_at
+            starts = free > 0 and available_at is not None and available_at <= now
+            free -= starts
+            runs.append(_run(schedule, fire, now, available_at, slots if starts else None))
         absences += [(schedule, absence) for absence in made.absences]
     return Batch(
         planned=tuple(planned),
@@ -146,29 +144,28 @@ def batch_of(
             for _, gap in absences
             if gap.extends is not None
         ),
-        advances=tuple(_advance(schedule, made) for schedule, made in planned),
         replaced=tuple(schedule.id for schedule, made in planned if made.cancel_active),
         absences=tuple((schedule.id, gap) for schedule, gap in absences),
         faults=tuple(faults),
     )
 
 
-def _run(schedule: Schedule, fire: Fire, now: Instant, *, released: bool) -> Run:
-    """`released`: nothing is left to wait for, since what was active is cancelled and none of it was running."""
+def _run(schedule: Schedule, fire: Fire, now: Instant, available_at: Instant | None, holder: Slots | None) -> Run:
+    """`holder`: whose worker has begun its first attempt."""
     return Run(
         id=fire.run_id,
         schedule_id=schedule.id,
         user_id=schedule.user_id,
         cause=fire.cause,
         fire_at=fire.fire_at,
-        available_at=now if released and fire.available_at is None else fire.available_at,
+        status=RunStatus.PENDING if holder is None else RunStatus.RUNNING,
+        attempt=0 if holder is None else 1,
+        fence=0 if holder is None else 1,
+        worker_id=None if holder is None else holder.worker_id,
+        worker=None if holder is None else holder.worker,
+        started_at=None if holder is None else now,
+        available_at=available_at,
         created_at=now,
-    )
-
-
-def _started(run: Run, worker_id: str, worker: str, now: Instant) -> Run:
-    return replace(
-        run, status=RunStatus.RUNNING, attempt=1, fence=1, worker_id=worker_id, worker=worker, started_at=now
     )
 
 
@@ -188,20 +185,9 @@ def _absent(schedule: Schedule, gap: Absence, now: Instant) -> Run:
     )
 
 
-def _advance(schedule: Schedule, made: Plan) -> Advance:
-    return Advance(
-        id=schedule.id,
-        old_next_fire_at=schedule.next_fire_at,
-        next_fire_at=made.next_fire_at,
-        last_fire_at=made.last_fire_at,
-        run_count=made.run_count,
-    )
+#: The schedule as its plan leaves it, from (schedule, next_fire_at, last_fire_at, run_count).
+_moved: Final = changer(Schedule, "next_fire_at", "last_fire_at", "run_count")
 
 
-def _advanced(schedule: Schedule, made: Plan) -> Schedule:
-    return replace(
-        schedule,
-        next_fire_at=made.next_fire_at,
-        last_fire_at=made.last_fire_at,
-        run_count=made.run_count,
-    )
+def advanced(schedule: Schedule, made: Plan) -> Schedule:
+    return _moved(schedule, made.next_fire_at, made.last_fire_at, made.run_count)

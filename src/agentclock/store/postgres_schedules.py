@@ -10,7 +10,7 @@ from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, Ve
 from agentclock.core.model import Instant, Run, Schedule
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
-from agentclock.store.firing import Batch, Facts, batch_of, decode_facts, plan_batch
+from agentclock.store.firing import Batch, Facts, Slots, advanced, batch_of, decode_facts, plan_batch
 from agentclock.store.postgres_pool import Session, filled
 from agentclock.store.rows import (
     SCHEDULE_COLUMNS,
@@ -106,9 +106,10 @@ async def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: 
         return Fired(next_due_ms=await _next_due_ms(session))
     schedules, unreadable = decoded(rows, decode_schedule)
     now, worker = rows[0][_NOW], rows[0][_NOW + 1]
-    batch = plan_batch(schedules, await _facts(session, schedules), plan, now, unreadable)
+    free = None
     if worker_id is not None and worker is not None:
-        batch = batch.started(worker_id, worker, slots, now)
+        free = Slots(worker_id=worker_id, worker=worker, free=slots)
+    batch = plan_batch(schedules, await _facts(session, schedules), plan, now, unreadable, free)
     inserted = await _write(session, batch, now, worker_id, worker)
     return batch.fired(inserted, len(rows), await _next_due_ms(session))
 
@@ -132,7 +133,7 @@ async def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_
     row = await session.row("get_run", id=written[0])
     if row is None:
         raise NotFound("Run")
-    return batch.schedules[schedule.id], decode_run(row)
+    return advanced(schedule, made), decode_run(row)
 
 
 async def _locked(session: Session, schedule_id: str, user_id: str | None) -> tuple[Schedule, Instant]:
@@ -158,7 +159,7 @@ async def _write(
         await session.rows("cancel_active_of", ids=list(batch.replaced), at=now)
     if batch.extensions:
         await session.rows("extend_absences", at=now, **_extensions(batch))
-    if not batch.advances:
+    if not batch.planned:
         return set()
     values = {"at": now, "worker_id": worker_id, "worker": worker, **_new_runs(batch), **_advances(batch)}
     inserted = {row[0] for row in await session.rows("write_batch", **values)}
@@ -186,11 +187,11 @@ def _new_runs(batch: Batch) -> dict[str, list[Any]]:
 
 def _advances(batch: Batch) -> dict[str, list[Any]]:
     return filled(
-        planned_ids=[step.id for step in batch.advances],
-        old_next_fires_at=[step.old_next_fire_at for step in batch.advances],
-        next_fires_at=[step.next_fire_at for step in batch.advances],
-        newest_fires_at=[step.last_fire_at for step in batch.advances],
-        run_counts=[step.run_count for step in batch.advances],
+        planned_ids=[schedule.id for schedule, _ in batch.planned],
+        old_next_fires_at=[schedule.next_fire_at for schedule, _ in batch.planned],
+        next_fires_at=[made.next_fire_at for _, made in batch.planned],
+        newest_fires_at=[made.last_fire_at for _, made in batch.planned],
+        run_counts=[made.run_count for _, made in batch.planned],
     )
 
 

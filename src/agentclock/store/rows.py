@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from types import NoneType
@@ -33,6 +33,11 @@ from agentclock.core.model import (
     Target,
 )
 from agentclock.ports import WorkerInfo, WorkerRow
+from agentclock.store.building import builder
+
+#: Made once: `json.dumps` and `json.loads` would look at their options for every value.
+_TO_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_FROM_JSON: Final = json.JSONDecoder().decode
 
 
 def encode_json(value: Json) -> str | None:
@@ -43,9 +48,9 @@ def encode_json(value: Json) -> str | None:
     if value is None:
         return None
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _TO_JSON(value)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+        return _TO_JSON(_finite(value))
 
 
 def clean_text(value: str | None) -> str | None:
@@ -82,36 +87,29 @@ class Column:
 def _json_list_of_text(value: str) -> tuple[str, ...]:
     if value == "[]":
         return ()
-    found = json.loads(value)
+    found = _FROM_JSON(value)
     if isinstance(found, list) and all(isinstance(item, str) for item in found):
         return tuple(found)
     raise ValueError("expected a JSON list of strings")
 
 
-def _boolean(value: int) -> bool:
-    if value in (0, 1):
-        return bool(value)
-    raise ValueError(f"expected a truth value, found {value}")
+class _Words(dict[Any, Any]):
+    """What each stored word stands for; to look one up is the whole conversion."""
+
+    def __missing__(self, word: Any) -> Any:
+        raise ValueError(f"{word!r:.40} is none of {', '.join(map(str, self))}")
 
 
 def _word(words: type[StrEnum]) -> Column:
-    known = {word.value: word for word in words}
-
-    def convert(value: str) -> StrEnum:
-        try:
-            return known[value]
-        except KeyError:
-            raise ValueError(f"{value!r:.40} is none of {', '.join(known)}") from None
-
-    return Column(frozenset({str}), convert)
+    return Column(frozenset({str}), _Words({word.value: word for word in words}).__getitem__)
 
 
 _TYPE_NAMES: Final = {str: "text", int: "a whole number", bool: "a truth value", NoneType: "nothing"}
 
 _TEXT: Final = Column(frozenset({str}))
 _INTEGER: Final = Column(frozenset({int}))
-_BOOLEAN: Final = Column(frozenset({int, bool}), _boolean)
-_JSON: Final = Column(frozenset({str, NoneType}), json.loads)
+_BOOLEAN: Final = Column(frozenset({int, bool}), _Words({0: False, 1: True}).__getitem__)
+_JSON: Final = Column(frozenset({str, NoneType}), _FROM_JSON)
 _TAGS: Final = Column(frozenset({str}), _json_list_of_text)
 
 _SCHEDULE: Final[dict[str, Column]] = {
@@ -207,7 +205,7 @@ _WORKER: Final[dict[str, Column]] = {
 
 _TABLES: Final = {"schedules": _SCHEDULE, "runs": _RUN, "attempts": _ATTEMPT, "workers": _WORKER}
 _CONVERSIONS: Final = {
-    table: [(name, column.convert) for name, column in columns.items() if column.convert is not None]
+    table: [(place, column.convert) for place, column in enumerate(columns.values()) if column.convert is not None]
     for table, columns in _TABLES.items()
 }
 
@@ -218,54 +216,70 @@ ATTEMPT_COLUMNS: Final = tuple(_ATTEMPT)
 WORKER_COLUMNS: Final = tuple(_WORKER)
 
 
+_schedule: Final = builder(Schedule)
+_target: Final = builder(Target)
+_retry: Final = builder(RetryPolicy)
+_run: Final = builder(Run)
+_attempt: Final = builder(Attempt)
+
+
+def _columns_of(part: type[Any], first: str) -> slice:
+    """Where the columns of a schedule's part stand."""
+    start = SCHEDULE_COLUMNS.index(first)
+    return slice(start, start + len(fields(part)))
+
+
+_TARGET: Final = _columns_of(Target, "target")
+_RETRY: Final = _columns_of(RetryPolicy, "max_retries")
+
+
 def decode_schedule(row: Sequence[Any]) -> Schedule:
     """Like all of these, it takes no notice of further values in `row`. Raises CorruptRow."""
     values = _decode("schedules", row[0], row)
-    take = values.pop
-    target = Target(name=take("target"), method=take("method"), endpoint=take("endpoint"), payload=take("payload"))
-    retry = RetryPolicy(
-        max_retries=take("max_retries"),
-        delay_seconds=take("retry_delay_seconds"),
-        backoff=take("retry_backoff"),
-        max_delay_seconds=take("retry_max_delay_seconds"),
-    )
-    return Schedule(target=target, retry=retry, **values)
+    values[_RETRY] = [_retry(values[_RETRY])]
+    values[_TARGET] = [_target(values[_TARGET])]
+    return _schedule(values)
 
 
-def decode_run(row: Sequence[Any], change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Run:
-    """`change` answers the fields that are about to be written, from those that were read. Raises CorruptRow."""
+def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = None) -> Run:
+    """`change` is given the values that were read, in the order of RUN_COLUMNS, to put in those that are about to be
+    written. Raises CorruptRow."""
     values = _decode("runs", row[0], row)
-    return Run(**(values if change is None else values | change(values)))
+    if change is not None:
+        change(values)
+    return _run(values)
 
 
 def decode_attempt(row: Sequence[Any]) -> Attempt:
     """Raises CorruptRow."""
-    return Attempt(**_decode("attempts", f"{row[0]}/{row[1]}", row))
+    return _attempt(_decode("attempts", f"{row[0]}/{row[1]}", row))
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
     """`row` carries the number of runs that the worker holds behind WORKER_COLUMNS. Raises CorruptRow."""
-    values = _decode("workers", row[0], row)
+    worker_id, name, app_version, started_at, lease_until = _decode("workers", row[0], row)
     return WorkerRow(
-        info=WorkerInfo(id=values["id"], name=values["name"], app_version=values["app_version"]),
-        started_at=values["started_at"],
-        lease_until=values["lease_until"],
+        info=WorkerInfo(id=worker_id, name=name, app_version=app_version),
+        started_at=started_at,
+        lease_until=lease_until,
         running=row[len(_WORKER)],
     )
 
 
-def _decode(table: str, row_id: Any, row: Sequence[Any]) -> dict[str, Any]:
+def _decode(table: str, row_id: Any, row: Sequence[Any]) -> list[Any]:
+    """The columns' values, in order."""
     misfit = _misfit(table, tuple(map(type, row)))
     if misfit is not None:
         raise CorruptRow(table, str(row_id), misfit)
-    values = dict(zip(_TABLES[table], row, strict=False))
-    name = ""
+    values = list(row[: len(_TABLES[table])])
+    place = 0
     try:
-        for name, convert in _CONVERSIONS[table]:
-            value = values[name]
+        for place, convert in _CONVERSIONS[table]:
+            value = values[place]
             if value is not None:
-                values[name] = convert(value)
+                values[place] = convert(value)
     except (ValueError, RecursionError) as error:
+        name = tuple(_TABLES[table])[place]
         raise CorruptRow(table, str(row_id), f"{name}: {error}") from error
     return values
 

@@ -48,6 +48,10 @@ _UNSUCCESSFUL: Final = frozenset(RunStatus) - {RunStatus.PENDING, RunStatus.RUNN
 #: Workers that died longer ago than this are forgotten.
 WORKER_MEMORY_SECONDS: Final = 7 * DAY_SECONDS
 
+_STATUS, _ATTEMPT, _FENCE, _WORKER_ID, _WORKER, _STARTED_AT = map(
+    RUN_COLUMNS.index, ("status", "attempt", "fence", "worker_id", "worker", "started_at")
+)
+
 
 def claim(session: Session, worker_id: str, limit: int) -> Claimed:
     now = session.now
@@ -55,17 +59,15 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
     if worker is None:
         return Claimed()
 
-    def taken(read: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "status": RunStatus.RUNNING,
-            "attempt": read["attempt"] + 1,
-            "fence": read["fence"] + 1,
-            "worker_id": worker_id,
-            "worker": worker[0],
-            "started_at": now if read["started_at"] is None else read["started_at"],
-        }
+    def take(run: list[Any]) -> None:
+        run[_STATUS] = RunStatus.RUNNING
+        run[_ATTEMPT] += 1
+        run[_FENCE] += 1
+        run[_WORKER_ID], run[_WORKER] = worker_id, worker[0]
+        if run[_STARTED_AT] is None:
+            run[_STARTED_AT] = now
 
-    claims, faults = _claims(session, session.rows("claimable", now=now, limit=max(0, limit)), taken)
+    claims, faults = _claims(session, session.rows("claimable", now=now, limit=max(0, limit)), take)
     session.run_many("claim_run", ({**_claim_values(held.run), "started_at": held.run.started_at} for held in claims))
     session.run_many(
         "start_attempt",
@@ -82,7 +84,11 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
 def orphans(session: Session, limit: int) -> list[Claim]:
     session.run("retire_workers", now=session.now)
     rows = session.rows("orphaned", limit=max(0, limit))
-    claims, faults = _claims(session, rows, lambda read: {"fence": read["fence"] + 1})
+
+    def take(run: list[Any]) -> None:
+        run[_FENCE] += 1
+
+    claims, faults = _claims(session, rows, take)
     session.run_many("raise_fence", (_claim_values(held.run) for held in claims))
     _report(faults)
     return claims
@@ -99,7 +105,7 @@ def _claim_values(run: Run) -> dict[str, Any]:
 
 
 def _claims(
-    session: Session, rows: Iterable[Sequence[Any]], change: Callable[[dict[str, Any]], dict[str, Any]]
+    session: Session, rows: Iterable[Sequence[Any]], change: Callable[[list[Any]], None]
 ) -> tuple[list[Claim], list[CorruptRow]]:
     """Claims out of joined rows; a run that cannot be read, or whose schedule cannot, ends as failed."""
     claims: list[Claim] = []

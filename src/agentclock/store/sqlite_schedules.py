@@ -11,7 +11,7 @@ from agentclock.core.model import Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
-from agentclock.store.firing import Batch, Facts, batch_of, decode_facts, plan_batch
+from agentclock.store.firing import Batch, Facts, Slots, advanced, batch_of, decode_facts, plan_batch
 from agentclock.store.rows import SCHEDULE_COLUMNS, clean_text, decode_run, decode_schedule, encode_run, encode_schedule
 from agentclock.store.sqlite_file import Session, id_list
 
@@ -90,11 +90,11 @@ def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | 
     now = session.now
     rows = session.rows("due_schedules", now=now, limit=limit)
     schedules, unreadable = decoded(rows, decode_schedule)
-    batch = plan_batch(schedules, _facts(session, schedules), plan, now, unreadable)
+    free = None
     if worker_id is not None and slots > 0:
         worker = session.row("live_worker", worker_id=worker_id, now=now)
-        if worker is not None:
-            batch = batch.started(worker_id, worker[0], slots, now)
+        free = None if worker is None else Slots(worker_id=worker_id, worker=worker[0], free=slots)
+    batch = plan_batch(schedules, _facts(session, schedules), plan, now, unreadable, free)
     inserted = _write(session, batch)
     next_due = session.value("next_due")
     return batch.fired(inserted, len(rows), None if next_due is None else next_due - now)
@@ -116,7 +116,7 @@ def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: st
     row = session.row("get_run", id=written[0])
     if row is None:
         raise NotFound("Run")
-    return batch.schedules[schedule.id], decode_run(row)
+    return advanced(schedule, made), decode_run(row)
 
 
 def _facts(session: Session, schedules: Sequence[Schedule]) -> dict[str, Facts]:
@@ -146,13 +146,13 @@ def _write(session: Session, batch: Batch) -> set[str]:
         "advance_schedule",
         (
             {
-                "id": step.id,
-                "old_next_fire_at": step.old_next_fire_at,
-                "next_fire_at": step.next_fire_at,
-                "last_fire_at": step.last_fire_at,
-                "run_count": step.run_count,
+                "id": schedule.id,
+                "old_next_fire_at": schedule.next_fire_at,
+                "next_fire_at": made.next_fire_at,
+                "last_fire_at": made.last_fire_at,
+                "run_count": made.run_count,
             }
-            for step in batch.advances
+            for schedule, made in batch.planned
         ),
     )
     session.run_many(
