@@ -6,7 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from agentclock.core import planning
 from agentclock.core.ids import fire_run_id
 from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RunStatus, Schedule, Target
 from agentclock.core.planning import CATCH_UP_CAP, CHUNK, Plan, Situation, Tail, plan, plan_trigger
@@ -16,6 +19,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 T0 = 1_767_225_600_000  # 2026-01-01T00:00:00Z, a whole minute
+TAIL = Tail(run_id="r0", status=RunStatus.SKIPPED, reason=Reason.OVERLAP, last_fire_at=T0 - MINUTE)
 
 
 def schedule(**changes: Any) -> Schedule:
@@ -44,6 +48,24 @@ def test_one_fire_on_time() -> None:
     assert made.fires[0].available_at == T0
     assert (made.next_fire_at, made.last_fire_at, made.run_count) == (T0 + MINUTE, T0, 1)
     assert made.absences == ()
+
+
+@given(
+    cron_expr=st.sampled_from(["* * * * *", "*/5 * * * *", "0 0 1 1 *"]),
+    minutes_late=st.integers(-1, 12),
+    last_fire_at=st.none() | st.integers(-3, 3).map(lambda minutes: T0 + minutes * MINUTE),
+    end_at=st.none() | st.integers(0, 9).map(lambda minutes: T0 + minutes * MINUTE),
+    max_runs=st.none() | st.integers(0, 2),
+    run_count=st.integers(0, 2),
+    overlap=st.sampled_from(Overlap),
+    catch_up=st.sampled_from(CatchUp),
+    active=st.integers(0, 1),
+    jitter_seconds=st.integers(0, 30),
+)
+def test_the_short_cut_comes_to_the_same(minutes_late: int, active: int, **fields: Any) -> None:
+    planned, now = schedule(misfire_grace_seconds=120, **fields), T0 + minutes_late * MINUTE
+    situation = Situation(active=active, tail=TAIL)
+    assert plan(planned, situation, now) == planning._full_plan(planned, situation, now)
 
 
 def test_next_fire_follows_the_previous_fire_time_not_the_clock() -> None:
