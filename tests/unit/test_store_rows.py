@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from agentclock.core.errors import CorruptRow, InvalidField, StoreUnavailable
 from agentclock.core.ids import fire_run_id, uuid7
 from agentclock.core.model import Attempt, Cause, RetryPolicy, Run, Schedule, Target
+from agentclock.store.building import builder, changer
+from agentclock.store.columns import ATTEMPT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, encode_cursor, first_run_id
 from agentclock.store.migrating import Applied, Migration, behind, drift, load_migrations, pending
 from agentclock.store.queries import Dialect, Queries
 from agentclock.store.rows import (
-    ATTEMPT_COLUMNS,
-    RUN_COLUMNS,
-    SCHEDULE_COLUMNS,
     clean_text,
     decode_attempt,
     decode_run,
@@ -89,6 +88,19 @@ def test_runs_round_trip(run: Run) -> None:
 @given(instances(Attempt))
 def test_attempts_round_trip(attempt: Attempt) -> None:
     assert decode_attempt(row_of(stored(attempt), ATTEMPT_COLUMNS)) == attempt
+
+
+@given(instances(Schedule), st.integers(), st.integers())
+def test_a_changed_copy_is_what_replace_makes(schedule: Schedule, next_fire_at: int, run_count: int) -> None:
+    change = changer(Schedule, "run_count", "next_fire_at")
+    expected = dataclasses.replace(schedule, next_fire_at=next_fire_at, run_count=run_count)
+    assert change(schedule, run_count, next_fire_at) == expected
+
+
+def test_nothing_is_built_from_too_few_or_too_many_values() -> None:
+    for values in ((), (1, 60, "fixed"), (1, 60, "fixed", 3600, 0)):
+        with pytest.raises(ValueError, match="zip"):
+            builder(RetryPolicy)(values)
 
 
 @given(json_values)

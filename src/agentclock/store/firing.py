@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,15 +77,27 @@ class Batch:
 _IDLE: Final = Facts(situation=Situation())
 
 
-def decode_facts(row: Sequence[Any]) -> tuple[str, Facts]:
-    """(schedule id, facts) of a row of the query `situations`."""
-    schedule_id, active, waiting, running, tail_id, status, reason, cause, last_fire_at = row
+def facts_of(rows: Iterable[Sequence[Any]]) -> dict[str, Facts]:
+    """Of each schedule that the query `situations` answered with."""
+    return {row[0]: _facts(*row[1:]) for row in rows}
+
+
+def _facts(
+    active: int,
+    waiting: int,
+    running: int,
+    tail_id: str,
+    status: str,
+    reason: str | None,
+    cause: str,
+    last_fire_at: Instant,
+) -> Facts:
     tail = None
     if status in (RunStatus.SKIPPED, RunStatus.MISSED) and cause != Cause.MANUAL and reason in _REASONS:
         tail = Tail(run_id=str(tail_id), status=RunStatus(status), reason=Reason(reason), last_fire_at=last_fire_at)
     if not active and tail is None:
-        return schedule_id, _IDLE
-    return schedule_id, Facts(situation=Situation(active=active, waiting=waiting, tail=tail), running=running)
+        return _IDLE
+    return Facts(situation=Situation(active=active, waiting=waiting, tail=tail), running=running)
 
 
 def plan_batch(

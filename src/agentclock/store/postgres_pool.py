@@ -62,6 +62,16 @@ class Session:
         found: list[Any] = await self._connection.fetch(query.sql, *query.args({"now": self._now} | values))
         return found
 
+    async def rows_while(self, work: Callable[[], T], name: str, /, **values: Any) -> tuple[list[Row], T]:
+        """The rows, and what `work` made while the database was busy finding them."""
+        asking = asyncio.create_task(self.rows(name, **values))
+        try:
+            await asyncio.sleep(0)  # sends the query
+            made = work()
+        finally:
+            rows = await asking
+        return rows, made
+
     async def row(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> Row | None:
         found = await self.rows(name, conditions, **values)
         return found[0] if found else None

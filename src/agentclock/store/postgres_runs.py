@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
-from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Claim, Instant, Run, RunStatus, Schedule
+from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Claim, Instant, Run, RunStatus
 from agentclock.ports import Accounting, Beat, Claimed, Page, PageRequest, RunFilter, WorkerInfo, WorkerRow
 from agentclock.store.filters import (
     Selection,
@@ -30,6 +30,8 @@ from agentclock.store.rows import (
     decode_worker,
     encode_settlement,
 )
+
+T = TypeVar("T")
 
 #: Workers that died longer ago than this are forgotten.
 WORKER_MEMORY_SECONDS: Final = 7 * DAY_SECONDS
@@ -66,18 +68,20 @@ async def _claims(session: Session, rows: Sequence[Row]) -> tuple[list[Claim], l
     """Claims out of taken runs; a run that cannot be read, or whose schedule cannot, ends as failed."""
     if not rows:
         return [], []
-    found = await session.rows("schedules_by_id", ids=list({row[1] for row in rows}))
-    schedules: dict[str, Schedule | CorruptRow] = {row[0]: _schedule(row) for row in found}
+    found, runs = await session.rows_while(
+        lambda: [_tried(decode_run, row) for row in rows], "schedules_by_id", ids=list({row[1] for row in rows})
+    )
+    schedules = {row[0]: _tried(decode_schedule, row) for row in found}
     claims: list[Claim] = []
     faults: dict[str, CorruptRow] = {}
-    for row in rows:
-        schedule = schedules.get(row[1], CorruptRow("schedules", row[1], "there is no such schedule"))
-        try:
-            if isinstance(schedule, CorruptRow):
-                raise schedule
-            claims.append(Claim(run=decode_run(row), schedule=schedule))
-        except CorruptRow as fault:
-            faults[row[0]] = fault
+    for row, run in zip(rows, runs, strict=True):
+        schedule = schedules.get(row[1]) or CorruptRow("schedules", row[1], "there is no such schedule")
+        if isinstance(schedule, CorruptRow):
+            faults[row[0]] = schedule
+        elif isinstance(run, CorruptRow):
+            faults[row[0]] = run
+        else:
+            claims.append(Claim(run=run, schedule=schedule))
     if faults:
         reasons = [clean_text(str(fault)) for fault in faults.values()]
         of = await session.rows("fail_runs", ids=list(faults), errors=reasons)
@@ -85,9 +89,9 @@ async def _claims(session: Session, rows: Sequence[Row]) -> tuple[list[Claim], l
     return claims, list(faults.values())
 
 
-def _schedule(row: Row) -> Schedule | CorruptRow:
+def _tried(decode: Callable[[Row], T], row: Row) -> T | CorruptRow:
     try:
-        return decode_schedule(row)
+        return decode(row)
     except CorruptRow as fault:
         return fault
 

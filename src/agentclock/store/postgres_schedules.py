@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, Schedule
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
-from agentclock.store.firing import Batch, Facts, Slots, advanced, batch_of, decode_facts, plan_batch
+from agentclock.store.firing import Batch, Slots, advanced, batch_of, facts_of, plan_batch
 from agentclock.store.postgres_pool import Session, filled
 from agentclock.store.rows import (
-    SCHEDULE_COLUMNS,
     clean_text,
     decode_run,
     decode_schedule,
@@ -104,12 +104,14 @@ async def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: 
     rows = await session.rows("due_schedules", limit=max(0, limit), worker_id=clean_text(worker_id))
     if not rows:
         return Fired(next_due_ms=await _next_due_ms(session))
-    schedules, unreadable = decoded(rows, decode_schedule)
+    found, (schedules, unreadable) = await session.rows_while(
+        lambda: decoded(rows, decode_schedule), "situations", ids=[row[0] for row in rows]
+    )
     now, worker = rows[0][_NOW], rows[0][_NOW + 1]
     free = None
     if worker_id is not None and worker is not None:
         free = Slots(worker_id=worker_id, worker=worker, free=slots)
-    batch = plan_batch(schedules, await _facts(session, schedules), plan, now, unreadable, free)
+    batch = plan_batch(schedules, facts_of(found), plan, now, unreadable, free)
     inserted = await _write(session, batch, now, worker_id, worker)
     return batch.fired(inserted, len(rows), await _next_due_ms(session))
 
@@ -121,7 +123,7 @@ async def _next_due_ms(session: Session) -> int | None:
 
 async def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: str | None) -> tuple[Schedule, Run]:
     schedule, now = await _locked(session, schedule_id, user_id)
-    facts = await _facts(session, [schedule])
+    facts = facts_of(await session.rows("situations", ids=[schedule.id]))
     made = plan(schedule, facts[schedule.id].situation, now)
     if made.fault is not None:
         raise CorruptRow("schedules", schedule.id, made.fault)
@@ -141,11 +143,6 @@ async def _locked(session: Session, schedule_id: str, user_id: str | None) -> tu
     if row is None:
         raise NotFound("Schedule")
     return decode_schedule(row), row[_NOW]
-
-
-async def _facts(session: Session, schedules: Sequence[Schedule]) -> Mapping[str, Facts]:
-    rows = await session.rows("situations", ids=[schedule.id for schedule in schedules])
-    return dict(decode_facts(row) for row in rows)
 
 
 async def _write(

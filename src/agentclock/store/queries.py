@@ -13,12 +13,13 @@ dialect needs stand under `-- local: <query>`. Parameters are written `:name` in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 
-from agentclock.store.rows import ATTEMPT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS, WORKER_COLUMNS
+from agentclock.store.columns import ATTEMPT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS, WORKER_COLUMNS
 
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
 
@@ -28,15 +29,13 @@ _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """SQL ready for the driver; `parameters` are the names of its positional arguments, in order."""
+    """SQL ready for the driver; `parameters` are the names of its positional arguments, in order, and `args` takes
+    the arguments out of a mapping, which may hold more."""
 
     name: str
     sql: str
     parameters: tuple[str, ...]
-
-    def args(self, values: Mapping[str, Any]) -> list[Any]:
-        """The positional arguments out of `values`, which may hold more."""
-        return list(map(values.__getitem__, self.parameters))
+    args: Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class Queries:
@@ -78,7 +77,12 @@ class Queries:
             return f"${parameters.index(match[1]) + 1}"
 
         sql = _PARAMETER.sub(place, text)
-        return Query(name, sql, tuple(parameters))
+        return Query(name, sql, tuple(parameters), _picker(parameters))
+
+
+def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    # An itemgetter of a single name answers with the bare value, of none it cannot be made.
+    return itemgetter(*names) if len(names) > 1 else lambda values: [values[name] for name in names]
 
 
 def placeholders(dialect: Dialect, schema: str) -> dict[str, str]:

@@ -10,22 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from enum import StrEnum
-from functools import lru_cache
-from types import NoneType
+from dataclasses import fields
 from typing import Any, Final
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import (
     Attempt,
-    CatchUp,
-    Cause,
     Json,
-    Overlap,
-    Reason,
-    RetryBackoff,
     RetryPolicy,
     Run,
     RunStatus,
@@ -34,10 +26,10 @@ from agentclock.core.model import (
 )
 from agentclock.ports import WorkerInfo, WorkerRow
 from agentclock.store.building import builder
+from agentclock.store.columns import CONVERSIONS, SCHEDULE_COLUMNS, TABLES, WORKER_COLUMNS, misfit
 
-#: Made once: `json.dumps` and `json.loads` would look at their options for every value.
+#: Made once: `json.dumps` would make one for every value.
 _TO_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_FROM_JSON: Final = json.JSONDecoder().decode
 
 
 def encode_json(value: Json) -> str | None:
@@ -72,155 +64,11 @@ def _finite(value: Json) -> Json:
             return value
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What a stored value's type may be, and what turns it into the model's value (never called for None)."""
-
-    types: frozenset[type]
-    convert: Callable[[Any], Any] | None = None
-
-    @property
-    def optional(self) -> Column:
-        return replace(self, types=self.types | {NoneType})
-
-
-def _json_list_of_text(value: str) -> tuple[str, ...]:
-    if value == "[]":
-        return ()
-    found = _FROM_JSON(value)
-    if isinstance(found, list) and all(isinstance(item, str) for item in found):
-        return tuple(found)
-    raise ValueError("expected a JSON list of strings")
-
-
-class _Words(dict[Any, Any]):
-    """What each stored word stands for; to look one up is the whole conversion."""
-
-    def __missing__(self, word: Any) -> Any:
-        raise ValueError(f"{word!r:.40} is none of {', '.join(map(str, self))}")
-
-
-def _word(words: type[StrEnum]) -> Column:
-    return Column(frozenset({str}), _Words({word.value: word for word in words}).__getitem__)
-
-
-_TYPE_NAMES: Final = {str: "text", int: "a whole number", bool: "a truth value", NoneType: "nothing"}
-
-_TEXT: Final = Column(frozenset({str}))
-_INTEGER: Final = Column(frozenset({int}))
-_BOOLEAN: Final = Column(frozenset({int, bool}), _Words({0: False, 1: True}).__getitem__)
-_JSON: Final = Column(frozenset({str, NoneType}), _FROM_JSON)
-_TAGS: Final = Column(frozenset({str}), _json_list_of_text)
-
-_SCHEDULE: Final[dict[str, Column]] = {
-    "id": _TEXT,
-    "name": _TEXT,
-    "description": _TEXT.optional,
-    "user_id": _TEXT.optional,
-    "target": _TEXT,
-    "method": _TEXT,
-    "endpoint": _TEXT,
-    "payload": _JSON,
-    "cron_expr": _TEXT.optional,
-    "run_at": _INTEGER.optional,
-    "interval_seconds": _INTEGER.optional,
-    "anchor_at": _INTEGER.optional,
-    "timezone": _TEXT,
-    "start_at": _INTEGER.optional,
-    "end_at": _INTEGER.optional,
-    "max_runs": _INTEGER.optional,
-    "jitter_seconds": _INTEGER,
-    "overlap": _word(Overlap),
-    "catch_up": _word(CatchUp),
-    "catch_up_window_seconds": _INTEGER,
-    "misfire_grace_seconds": _INTEGER,
-    "timeout_seconds": _INTEGER,
-    "max_retries": _INTEGER,
-    "retry_delay_seconds": _INTEGER,
-    "retry_backoff": _word(RetryBackoff),
-    "retry_max_delay_seconds": _INTEGER,
-    "tags": _TAGS,
-    "enabled": _BOOLEAN,
-    "disabled_reason": _TEXT.optional,
-    "managed_by": _TEXT.optional,
-    "next_fire_at": _INTEGER.optional,
-    "last_fire_at": _INTEGER.optional,
-    "run_count": _INTEGER,
-    "timetable_since": _INTEGER,
-    "zone_data_version": _TEXT.optional,
-    "version": _INTEGER,
-    "created_at": _INTEGER,
-    "updated_at": _INTEGER.optional,
-}
-
-_RUN: Final[dict[str, Column]] = {
-    "id": _TEXT,
-    "schedule_id": _TEXT,
-    "user_id": _TEXT.optional,
-    "cause": _word(Cause),
-    "fire_at": _INTEGER,
-    "last_fire_at": _INTEGER.optional,
-    "fire_count": _INTEGER,
-    "status": _word(RunStatus),
-    "reason": _word(Reason).optional,
-    "attempt": _INTEGER,
-    "refusals": _INTEGER,
-    "available_at": _INTEGER.optional,
-    "worker_id": _TEXT.optional,
-    "worker": _TEXT.optional,
-    "fence": _INTEGER,
-    "cancel_requested": _BOOLEAN,
-    "created_at": _INTEGER,
-    "started_at": _INTEGER.optional,
-    "completed_at": _INTEGER.optional,
-    "status_code": _INTEGER.optional,
-    "agent_run_id": _TEXT.optional,
-    "session_id": _TEXT.optional,
-    "error": _TEXT.optional,
-    "input": _JSON,
-    "output": _JSON,
-    "requirements": _JSON,
-    "metrics": _JSON,
-}
-
-_ATTEMPT: Final[dict[str, Column]] = {
-    "run_id": _TEXT,
-    "number": _INTEGER,
-    "status": _word(RunStatus),
-    "worker": _TEXT.optional,
-    "started_at": _INTEGER,
-    "completed_at": _INTEGER.optional,
-    "status_code": _INTEGER.optional,
-    "agent_run_id": _TEXT.optional,
-    "error": _TEXT.optional,
-}
-
-_WORKER: Final[dict[str, Column]] = {
-    "id": _TEXT,
-    "name": _TEXT,
-    "app_version": _TEXT,
-    "started_at": _INTEGER,
-    "lease_until": _INTEGER,
-}
-
-_TABLES: Final = {"schedules": _SCHEDULE, "runs": _RUN, "attempts": _ATTEMPT, "workers": _WORKER}
-_CONVERSIONS: Final = {
-    table: [(place, column.convert) for place, column in enumerate(columns.values()) if column.convert is not None]
-    for table, columns in _TABLES.items()
-}
-
-#: The columns that the codec reads and writes, in order. `schedules` has `deleted_at` besides.
-SCHEDULE_COLUMNS: Final = tuple(_SCHEDULE)
-RUN_COLUMNS: Final = tuple(_RUN)
-ATTEMPT_COLUMNS: Final = tuple(_ATTEMPT)
-WORKER_COLUMNS: Final = tuple(_WORKER)
-
-
-_schedule: Final = builder(Schedule)
-_target: Final = builder(Target)
-_retry: Final = builder(RetryPolicy)
-_run: Final = builder(Run)
-_attempt: Final = builder(Attempt)
+_make_schedule: Final = builder(Schedule)
+_make_target: Final = builder(Target)
+_make_retry: Final = builder(RetryPolicy)
+_make_run: Final = builder(Run)
+_make_attempt: Final = builder(Attempt)
 
 
 def _columns_of(part: type[Any], first: str) -> slice:
@@ -236,9 +84,9 @@ _RETRY: Final = _columns_of(RetryPolicy, "max_retries")
 def decode_schedule(row: Sequence[Any]) -> Schedule:
     """Like all of these, it takes no notice of further values in `row`. Raises CorruptRow."""
     values = _decode("schedules", row[0], row)
-    values[_RETRY] = [_retry(values[_RETRY])]
-    values[_TARGET] = [_target(values[_TARGET])]
-    return _schedule(values)
+    values[_RETRY] = [_make_retry(values[_RETRY])]
+    values[_TARGET] = [_make_target(values[_TARGET])]
+    return _make_schedule(values)
 
 
 def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = None) -> Run:
@@ -247,12 +95,12 @@ def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = 
     values = _decode("runs", row[0], row)
     if change is not None:
         change(values)
-    return _run(values)
+    return _make_run(values)
 
 
 def decode_attempt(row: Sequence[Any]) -> Attempt:
     """Raises CorruptRow."""
-    return _attempt(_decode("attempts", f"{row[0]}/{row[1]}", row))
+    return _make_attempt(_decode("attempts", f"{row[0]}/{row[1]}", row))
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
@@ -262,37 +110,26 @@ def decode_worker(row: Sequence[Any]) -> WorkerRow:
         info=WorkerInfo(id=worker_id, name=name, app_version=app_version),
         started_at=started_at,
         lease_until=lease_until,
-        running=row[len(_WORKER)],
+        running=row[len(WORKER_COLUMNS)],
     )
 
 
 def _decode(table: str, row_id: Any, row: Sequence[Any]) -> list[Any]:
     """The columns' values, in order."""
-    misfit = _misfit(table, tuple(map(type, row)))
-    if misfit is not None:
-        raise CorruptRow(table, str(row_id), misfit)
-    values = list(row[: len(_TABLES[table])])
+    found = misfit(table, tuple(map(type, row)))
+    if found is not None:
+        raise CorruptRow(table, str(row_id), found)
+    values = list(row[: len(TABLES[table])])
     place = 0
     try:
-        for place, convert in _CONVERSIONS[table]:
+        for place, convert in CONVERSIONS[table]:
             value = values[place]
             if value is not None:
                 values[place] = convert(value)
     except (ValueError, RecursionError) as error:
-        name = tuple(_TABLES[table])[place]
+        name = tuple(TABLES[table])[place]
         raise CorruptRow(table, str(row_id), f"{name}: {error}") from error
     return values
-
-
-@lru_cache(maxsize=4096)
-def _misfit(table: str, types: tuple[type, ...]) -> str | None:
-    """The first column whose value has a wrong type. Rows come in few shapes, so that looking each value over is
-    not needed for every row."""
-    for (name, column), found in zip(_TABLES[table].items(), types, strict=False):
-        if found not in column.types:
-            expected = " or ".join(sorted(_TYPE_NAMES[known] for known in column.types))
-            return f"{name}: expected {expected}, found {_TYPE_NAMES.get(found, found.__name__)}"
-    return None
 
 
 def encode_schedule(schedule: Schedule) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from agentclock.ports import (
     WorkerInfo,
     WorkerRow,
 )
+from agentclock.store.columns import RUN_COLUMNS
 from agentclock.store.filters import (
     Selection,
     decode_cursor,
@@ -30,7 +31,6 @@ from agentclock.store.filters import (
     run_selection,
 )
 from agentclock.store.rows import (
-    RUN_COLUMNS,
     clean_text,
     decode_attempt,
     decode_run,

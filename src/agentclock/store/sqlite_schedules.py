@@ -10,9 +10,10 @@ from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, Ve
 from agentclock.core.model import Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
-from agentclock.store.firing import Batch, Facts, Slots, advanced, batch_of, decode_facts, plan_batch
-from agentclock.store.rows import SCHEDULE_COLUMNS, clean_text, decode_run, decode_schedule, encode_run, encode_schedule
+from agentclock.store.firing import Batch, Facts, Slots, advanced, batch_of, facts_of, plan_batch
+from agentclock.store.rows import clean_text, decode_run, decode_schedule, encode_run, encode_schedule
 from agentclock.store.sqlite_file import Session, id_list
 
 _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
@@ -121,7 +122,7 @@ def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: st
 
 def _facts(session: Session, schedules: Sequence[Schedule]) -> dict[str, Facts]:
     ids = id_list(schedule.id for schedule in schedules)
-    return dict(decode_facts(row) for row in session.rows("situations", ids=ids))
+    return facts_of(session.rows("situations", ids=ids))
 
 
 def _write(session: Session, batch: Batch) -> set[str]:

@@ -1,0 +1,172 @@
+"""The columns that the codec reads and writes: their order, the types of their values, and what converts them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from types import NoneType
+from typing import Any, Final
+
+from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RetryBackoff, RunStatus
+
+#: Made once: `json.loads` would look at its options for every value.
+_FROM_JSON: Final = json.JSONDecoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a stored value's type may be, and what turns it into the model's value (never called for None)."""
+
+    types: frozenset[type]
+    convert: Callable[[Any], Any] | None = None
+
+    @property
+    def optional(self) -> Column:
+        return replace(self, types=self.types | {NoneType})
+
+
+def _json_list_of_text(value: str) -> tuple[str, ...]:
+    if value == "[]":
+        return ()
+    found = _FROM_JSON(value)
+    if isinstance(found, list) and all(isinstance(item, str) for item in found):
+        return tuple(found)
+    raise ValueError("expected a JSON list of strings")
+
+
+class _Words(dict[Any, Any]):
+    """What each stored word stands for; to look one up is the whole conversion."""
+
+    def __missing__(self, word: Any) -> Any:
+        raise ValueError(f"{word!r:.40} is none of {', '.join(map(str, self))}")
+
+
+def _word(words: type[StrEnum]) -> Column:
+    return Column(frozenset({str}), _Words({word.value: word for word in words}).__getitem__)
+
+
+_TYPE_NAMES: Final = {str: "text", int: "a whole number", bool: "a truth value", NoneType: "nothing"}
+
+_TEXT: Final = Column(frozenset({str}))
+_INTEGER: Final = Column(frozenset({int}))
+_BOOLEAN: Final = Column(frozenset({int, bool}), _Words({0: False, 1: True}).__getitem__)
+_JSON: Final = Column(frozenset({str, NoneType}), _FROM_JSON)
+_TAGS: Final = Column(frozenset({str}), _json_list_of_text)
+
+_SCHEDULE: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "name": _TEXT,
+    "description": _TEXT.optional,
+    "user_id": _TEXT.optional,
+    "target": _TEXT,
+    "method": _TEXT,
+    "endpoint": _TEXT,
+    "payload": _JSON,
+    "cron_expr": _TEXT.optional,
+    "run_at": _INTEGER.optional,
+    "interval_seconds": _INTEGER.optional,
+    "anchor_at": _INTEGER.optional,
+    "timezone": _TEXT,
+    "start_at": _INTEGER.optional,
+    "end_at": _INTEGER.optional,
+    "max_runs": _INTEGER.optional,
+    "jitter_seconds": _INTEGER,
+    "overlap": _word(Overlap),
+    "catch_up": _word(CatchUp),
+    "catch_up_window_seconds": _INTEGER,
+    "misfire_grace_seconds": _INTEGER,
+    "timeout_seconds": _INTEGER,
+    "max_retries": _INTEGER,
+    "retry_delay_seconds": _INTEGER,
+    "retry_backoff": _word(RetryBackoff),
+    "retry_max_delay_seconds": _INTEGER,
+    "tags": _TAGS,
+    "enabled": _BOOLEAN,
+    "disabled_reason": _TEXT.optional,
+    "managed_by": _TEXT.optional,
+    "next_fire_at": _INTEGER.optional,
+    "last_fire_at": _INTEGER.optional,
+    "run_count": _INTEGER,
+    "timetable_since": _INTEGER,
+    "zone_data_version": _TEXT.optional,
+    "version": _INTEGER,
+    "created_at": _INTEGER,
+    "updated_at": _INTEGER.optional,
+}
+
+_RUN: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "schedule_id": _TEXT,
+    "user_id": _TEXT.optional,
+    "cause": _word(Cause),
+    "fire_at": _INTEGER,
+    "last_fire_at": _INTEGER.optional,
+    "fire_count": _INTEGER,
+    "status": _word(RunStatus),
+    "reason": _word(Reason).optional,
+    "attempt": _INTEGER,
+    "refusals": _INTEGER,
+    "available_at": _INTEGER.optional,
+    "worker_id": _TEXT.optional,
+    "worker": _TEXT.optional,
+    "fence": _INTEGER,
+    "cancel_requested": _BOOLEAN,
+    "created_at": _INTEGER,
+    "started_at": _INTEGER.optional,
+    "completed_at": _INTEGER.optional,
+    "status_code": _INTEGER.optional,
+    "agent_run_id": _TEXT.optional,
+    "session_id": _TEXT.optional,
+    "error": _TEXT.optional,
+    "input": _JSON,
+    "output": _JSON,
+    "requirements": _JSON,
+    "metrics": _JSON,
+}
+
+_ATTEMPT: Final[dict[str, Column]] = {
+    "run_id": _TEXT,
+    "number": _INTEGER,
+    "status": _word(RunStatus),
+    "worker": _TEXT.optional,
+    "started_at": _INTEGER,
+    "completed_at": _INTEGER.optional,
+    "status_code": _INTEGER.optional,
+    "agent_run_id": _TEXT.optional,
+    "error": _TEXT.optional,
+}
+
+_WORKER: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "name": _TEXT,
+    "app_version": _TEXT,
+    "started_at": _INTEGER,
+    "lease_until": _INTEGER,
+}
+
+TABLES: Final = {"schedules": _SCHEDULE, "runs": _RUN, "attempts": _ATTEMPT, "workers": _WORKER}
+#: Per table, the places of the columns that are converted, and how.
+CONVERSIONS: Final = {
+    table: [(place, column.convert) for place, column in enumerate(columns.values()) if column.convert is not None]
+    for table, columns in TABLES.items()
+}
+
+#: The columns that the codec reads and writes, in order. `schedules` has `deleted_at` besides.
+SCHEDULE_COLUMNS: Final = tuple(_SCHEDULE)
+RUN_COLUMNS: Final = tuple(_RUN)
+ATTEMPT_COLUMNS: Final = tuple(_ATTEMPT)
+WORKER_COLUMNS: Final = tuple(_WORKER)
+
+
+@lru_cache(maxsize=4096)
+def misfit(table: str, types: tuple[type, ...]) -> str | None:
+    """The first column whose value has a wrong type. Rows come in few shapes, so that looking each value over is
+    not needed for every row."""
+    for (name, column), found in zip(TABLES[table].items(), types, strict=False):
+        if found not in column.types:
+            expected = " or ".join(sorted(_TYPE_NAMES[known] for known in column.types))
+            return f"{name}: expected {expected}, found {_TYPE_NAMES.get(found, found.__name__)}"
+    return None
