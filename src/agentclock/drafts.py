@@ -13,6 +13,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -124,6 +125,12 @@ def _check_endpoint(endpoint: str) -> str:
         raise PydanticCustomError("endpoint", message)
     if any(char.isspace() or unicodedata.category(char) == "Cc" for char in endpoint):
         raise PydanticCustomError("endpoint", "Must not contain blanks or control characters")
+    if "\\" in endpoint or "#" in endpoint:
+        raise PydanticCustomError("endpoint", "Must not contain backslashes or a fragment ('#')")
+    segments = [unquote(segment) for segment in endpoint.partition("?")[0].split("/")]
+    if any(segment in (".", "..") or "\\" in segment for segment in segments):
+        # Every run of it would be refused by the executor.
+        raise PydanticCustomError("endpoint", "Must not contain '.' or '..' as a part of its path, nor backslashes")
     return endpoint
 
 

@@ -207,6 +207,20 @@ async def test_bytes_that_are_no_text() -> None:
     assert outcome.output == {"content": "\ufffdPNG\ufffd\ufffd", "content_type": "image/png"}
 
 
+@pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "undefined"])
+async def test_a_charset_that_python_knows_but_cannot_read_text_with(charset: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset={charset}\r\nConnection: close\r\n\r\n"
+    outcome = await outcome_from(answering(head.encode() + "žluť".encode()))
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.SUCCESS, 200)
+    assert outcome.output == {"content": "žluť", "content_type": "text/plain"}
+
+
+async def test_a_head_that_is_cut_off_is_told_in_words() -> None:
+    outcome = await outcome_from(answering(b"HTTP/1.1 200 OK\r\nX-Some"))
+    assert (outcome.kind, outcome.retryable) == (OutcomeKind.FAILED, True)
+    assert outcome.error == f"{MAYBE_DONE} (the server closed the connection)"
+
+
 async def test_the_timeout_holds_for_plain_endpoints() -> None:
     heard = asyncio.Event()
 

@@ -106,7 +106,7 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return float(value[:9])
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())

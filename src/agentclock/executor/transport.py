@@ -80,15 +80,14 @@ class Answer:
         body = bytearray()
         while len(body) <= limit and (piece := await self.piece()):
             body += piece
-        return bytes(body[:limit]).decode(self._charset(), "replace"), len(body) > limit
+        return self._decoded(bytes(body[:limit])), len(body) > limit
 
-    def _charset(self) -> str:
+    def _decoded(self, body: bytes) -> str:
         try:
-            charset = self._response.get_encoding()
-            b"".decode(charset)
-        except (LookupError, RuntimeError):
-            return "utf-8"
-        return charset
+            return body.decode(self._response.get_encoding(), "replace")
+        except (LookupError, RuntimeError, ValueError):
+            # No charset is named, or one that Python does not know or that is no text encoding (hex, rot13, idna).
+            return body.decode("utf-8", "replace")
 
 
 class Transport:
@@ -152,6 +151,9 @@ def _translated() -> Iterator[None]:
         raise NotConnected(_why_not_connected(error)) from error
     except aiohttp.ClientResponseError as error:
         raise NotHttp(" ".join(str(error.message).split())) from error
+    except aiohttp.ServerDisconnectedError as error:
+        # Its message may be what aiohttp had parsed of a head that was cut off.
+        raise ConnectionBroken("the server closed the connection") from error
     except (aiohttp.ClientError, OSError) as error:
         raise ConnectionBroken(str(error) or type(error).__name__) from error
 
