@@ -11,6 +11,7 @@ from agentclock import __version__
 from agentclock.core.errors import ConfigError
 from agentclock.core.model import Outcome, OutcomeKind
 from agentclock.executor.dispatch import TargetExecutor
+from agentclock.executor.http import MAYBE_DONE
 from agentclock.executor.targets import TargetSettings
 from agentclock.testing import FakeAgentOS
 

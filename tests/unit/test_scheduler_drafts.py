@@ -100,6 +100,12 @@ def test_other_names_are_refused(name: str) -> None:
         "/a\tb",
         "/a\x7f",
         "/a\u00a0b",
+        "/a#b",
+        "/a\\b",
+        "/a%5Cb",
+        "/../a",
+        "/a/./b",
+        "/a/%2e%2E/b",
     ],
 )
 def test_an_endpoint_is_a_path_on_the_target(endpoint: str) -> None:
