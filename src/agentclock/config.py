@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from agentclock.core.errors import ConfigError
 
 ENV_PREFIX = "AGENTCLOCK_"
+TARGET_NAME_LENGTH = 64
 
 
 class TargetKind(StrEnum):
@@ -107,6 +108,15 @@ class Settings(BaseSettings):
     def _read_targets(cls, value: object) -> object:
         return parse_targets(value) if isinstance(value, str) else value
 
+    @field_validator("targets")
+    @classmethod
+    def _check_names(cls, targets: dict[str, TargetEntry]) -> dict[str, TargetEntry]:
+        # What no schedule could name would be of no use.
+        unfit = [name for name in targets if not name.strip() or len(name) > TARGET_NAME_LENGTH]
+        if unfit:
+            raise ValueError(f"a target's name has 1 to {TARGET_NAME_LENGTH} characters, unlike {unfit[0]!r}")
+        return targets
+
     @field_validator("history_days", mode="before")
     @classmethod
     def _read_none(cls, value: object) -> object:
@@ -150,6 +160,8 @@ def parse_targets(text: str) -> dict[str, object]:
         name, equals, url = item.partition("=")
         if not equals or "://" in name:
             name, url = "default", item
+        if name.strip() in targets:
+            raise ValueError(f"target '{name.strip()}' is given twice")
         targets[name.strip()] = {"base_url": url.strip()}
     return targets
 
@@ -178,5 +190,6 @@ def _sentence(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "settings"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        message = f"no such setting; known are {', '.join(sorted(Settings.model_fields))}"
+        known = Settings.model_fields if len(problem["loc"]) == 1 else TargetEntry.model_fields
+        message = f"no such setting; known are {', '.join(sorted(known))}"
     return f"{where} ({ENV_PREFIX}{where.split('.')[0].upper()}): {message}"

@@ -22,6 +22,7 @@ from agentclock.core.model import (
     Schedule,
     Target,
 )
+from agentclock.core.planning import plan_trigger
 from agentclock.engine.bus import Bus
 from agentclock.engine.service import Engine, EngineOptions, EngineStatus
 from agentclock.ports import PageRequest, RunFilter, WorkerInfo
@@ -242,14 +243,16 @@ async def test_results_wait_for_a_database_that_is_away(
     assert [run.status for run in await rig.runs()] == [RunStatus.SUCCESS]
 
 
-def engine(store: SqliteStore, clock: FakeClock, executor: ScriptedExecutor, grace_seconds: float = 0) -> Engine:
+def engine(
+    store: SqliteStore, clock: FakeClock, executor: ScriptedExecutor, grace_seconds: float = 0, **options: Any
+) -> Engine:
     return Engine(
         store=store,
         executor=executor,
         clock=clock,
         bus=Bus(),
         wakeup=NoWakeup(),
-        options=EngineOptions(shutdown_grace_seconds=grace_seconds, history_days=None),
+        options=replace(EngineOptions(shutdown_grace_seconds=grace_seconds, history_days=None), **options),
     )
 
 
@@ -268,6 +271,26 @@ async def test_the_service_runs_and_settles_what_it_must_leave(store: SqliteStor
     assert run.error is not None
     now = await store.now()
     assert not [worker for worker in await store.workers() if worker.lease_until > now]
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_overlap_cancel_does_not_wait_for_the_next_heartbeat(
+    store: SqliteStore, clock: FakeClock, by_hand: bool
+) -> None:
+    schedule = await add(store, clock, overlap=Overlap.CANCEL)
+    executor = ScriptedExecutor()
+    executor.hold()
+    service = engine(store, clock, executor, poll_seconds=300, lease_seconds=900)
+    service.start()
+    await executor.started(1)
+    if by_hand:
+        await store.fire_one(schedule.id, lambda row, situation, now: plan_trigger(row, situation, now, "by-hand"))
+    else:
+        clock.advance(seconds=60)
+    service.ring()
+    async with asyncio.timeout(60):  # the next heartbeat is five minutes away
+        await executor.started(2)
+    await service.stop()
 
 
 async def test_a_stop_in_the_middle_of_a_claim_loses_no_run(

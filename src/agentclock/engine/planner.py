@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agentclock.core.events import FiresAbsent, RunQueued, ScheduleFaulty
 from agentclock.core.planning import plan
 from agentclock.engine.bus import Bus
@@ -13,11 +15,16 @@ BATCH = 200
 
 
 class Planner:
-    def __init__(self, store: Store, worker: Worker, bus: Bus, wakeup: Wakeup) -> None:
+    """`hurry` is called when fires made runs that cannot start yet: what they wait for may have to be cancelled."""
+
+    def __init__(
+        self, store: Store, worker: Worker, bus: Bus, wakeup: Wakeup, *, hurry: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
         self._worker = worker
         self._bus = bus
         self._wakeup = wakeup
+        self._hurry = hurry
         self._next_due_ms: int | None = None
 
     async def step(self) -> bool:
@@ -59,3 +66,5 @@ class Planner:
         if len(fired.runs) > len(fired.claims):
             self._worker.wake()
             self._wakeup.send()
+        if any(run.available_at is None for run in fired.runs):
+            self._hurry()

@@ -114,6 +114,12 @@ class Engine:
         """Look again at once: something changed."""
         self._alarms["planner"].ring()
         self._alarms["worker"].ring()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """A new fire may want a run of ours cancelled: the lease, with which that is told, is renewed at once."""
+        if self._crew is not None and self._crew.worker.replaceable:
+            self._alarms["keeper"].ring()
 
     def cancel(self, run_id: str) -> None:
         """Tells the worker now, if the run is ours; otherwise the owner learns it with its next heartbeat."""
@@ -197,7 +203,7 @@ class Engine:
             lease_seconds=self._options.lease_seconds,
             history_days=self._options.history_days,
         )
-        planner = Planner(self._store, worker, self._bus, self._wakeup)
+        planner = Planner(self._store, worker, self._bus, self._wakeup, hurry=self._hurry)
         return _Crew(worker, completer, planner, keeper)
 
     async def _tick(self, crew: _Crew) -> None:

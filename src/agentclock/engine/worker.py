@@ -11,7 +11,7 @@ import structlog
 
 from agentclock.core.errors import LeaseLost, StoreUnavailable
 from agentclock.core.events import AgentEvent, AttemptStarted, ResultDropped
-from agentclock.core.model import Claim, Json, Outcome, OutcomeKind
+from agentclock.core.model import Claim, Json, Outcome, OutcomeKind, Overlap
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
 from agentclock.ports import Clock, Executor, RunContext, Store, Wakeup
@@ -53,6 +53,7 @@ class Worker:
         self._turned_away = False
         self._stopping = False
         self._running: dict[asyncio.Task[None], RunContext] = {}
+        self._replaceable = 0
         self._next_available_ms: int | None = None
 
     async def step(self) -> bool:
@@ -94,11 +95,17 @@ class Worker:
             context = RunContext(claim=claim, emit=self._relay(claim), note_agent_run=self._noter(claim))
             task = asyncio.create_task(self._execute(context), name=f"agentclock-run-{claim.run.id}")
             self._running[task] = context
+            self._replaceable += claim.schedule.overlap is Overlap.CANCEL
             task.add_done_callback(self._ended)
 
     @property
     def busy(self) -> int:
         return len(self._running)
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether it holds a run that the next fire of its schedule would cancel."""
+        return self._replaceable > 0
 
     def cancel(self, run_ids: Iterable[str]) -> None:
         """Asks the executor of each of these runs to cancel it at the target."""
@@ -146,7 +153,8 @@ class Worker:
             return Outcome(kind=OutcomeKind.FAILED, error=f"agentclock's own fault: {type(error).__name__}: {error}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        context = self._running.pop(task)
+        self._replaceable -= context.claim.schedule.overlap is Overlap.CANCEL
         self._free += 1
         self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,0 +1,36 @@
+"""Settings that cannot be used are refused with a sentence that says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentclock.config import Settings
+from agentclock.core.errors import ConfigError
+
+
+def problems(config_file: Path | None = None, **given: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        Settings.load(config_file, **given)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize("targets", ["=http://a", " =http://a", '{"": "http://a"}', "a" * 65 + "=http://a"])
+def test_a_target_that_no_schedule_could_name(targets: str) -> None:
+    [problem] = problems(targets=targets)
+    assert "a target's name has 1 to 64 characters" in problem
+
+
+def test_a_target_given_twice() -> None:
+    [problem] = problems(targets="hooks=http://a,hooks=http://b")
+    assert problem == "targets (AGENTCLOCK_TARGETS): target 'hooks' is given twice"
+
+
+def test_an_unknown_setting_is_told_with_those_that_exist_there(tmp_path: Path) -> None:
+    file = tmp_path / "agentclock.toml"
+    file.write_text('[agentclock]\nconcurency = 1\n[agentclock.targets.a]\nbase_url = "http://a"\nheders = {}\n')
+    nested, top = problems(file)
+    assert nested.endswith("no such setting; known are base_url, headers, kind")
+    assert "concurency" in top
+    assert "concurrency, connection_limit" in top
