@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class Clockwork:
         try:
             await self._open()
         except StoreUnavailable as error:
-            structlog.get_logger("agentclock").error("database_unavailable", error=str(error))
+            self._report(error)
             self._opening = asyncio.create_task(self._open_patiently(), name="agentclock-open")
 
     async def stop(self) -> None:
@@ -110,11 +110,20 @@ class Clockwork:
         pause, longest = OPEN_PAUSE_SECONDS
         while True:
             await self.clock.sleep(pause)
-            with suppress(StoreUnavailable):  # said once at the start; /ready says it all the time
+            try:
                 await self._open()
+            except StoreUnavailable as error:
+                self._report(error)
+                pause = min(pause * 2, longest)
+            else:
                 structlog.get_logger("agentclock").info("database_available")
                 return
-            pause = min(pause * 2, longest)
+
+    def _report(self, error: StoreUnavailable) -> None:
+        """In the log when it is news, in /ready for as long as it lasts."""
+        if self.engine.trouble != str(error):
+            structlog.get_logger("agentclock").error("database_unavailable", error=str(error))
+        self.engine.trouble = str(error)
 
 
 def assemble(settings: Settings) -> Clockwork:

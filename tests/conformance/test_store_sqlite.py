@@ -186,3 +186,18 @@ async def test_names_are_searched_without_regard_to_case_in_any_script(file_stor
     for needle, expected in (("TÄG", "s1"), ("отчЁт", "s2")):
         page = await file_store.list_schedules(ScheduleFilter(name_contains=needle), ALL)
         assert [row.id for row in page.items] == [expected]
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+async def test_a_file_that_is_taken_away_is_noticed(tmp_path: Path, clock: FakeClock, how: str) -> None:
+    store = make(tmp_path, clock)
+    await store.open()
+    path = tmp_path / "agentclock.db"
+    await asyncio.to_thread(path.rename, tmp_path / "moved")
+    if how == "replaced":
+        await asyncio.to_thread(path.touch)
+    with pytest.raises(StoreUnavailable, match="moved, deleted or replaced"):
+        await store.health()
+    with pytest.raises(StoreUnavailable, match="moved, deleted or replaced"):
+        await store.renew_lease("w1", 30)
+    await store.close()

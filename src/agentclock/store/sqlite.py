@@ -10,9 +10,11 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from agentclock import __version__
+from agentclock.core.errors import StoreUnavailable
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Run, RunStatus, Schedule
 from agentclock.ports import (
@@ -79,11 +81,13 @@ class SqliteStore:
         self._owner_elsewhere: str | None = None
         self._data_version: int | None = None
         self._written_elsewhere = False
+        self._inode: int | None = None
 
     # life
 
     async def open(self) -> None:
         await self._guarded(self._writer.start())
+        self._inode = await asyncio.to_thread(self._inode_now)
 
     async def close(self) -> None:
         if self._readers is not None:
@@ -94,6 +98,7 @@ class SqliteStore:
 
     async def health(self) -> StoreHealth:
         started = self._clock.monotonic()
+        await self._check_file()
         schema_version, warnings = await self._write(self._inspect)
         return StoreHealth(
             backend="sqlite",
@@ -173,7 +178,17 @@ class SqliteStore:
             return None
 
     async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:
+        await self._check_file()
         return await self._write(sqlite_runs.renew_lease, worker_id, lease_seconds)
+
+    async def _check_file(self) -> None:
+        """SQLite goes on writing into a file that was deleted or moved, and nobody would ever see it."""
+        if self._inode != await asyncio.to_thread(self._inode_now):
+            raise StoreUnavailable(f"the database file {self._path} was moved, deleted or replaced: restart agentclock")
+
+    def _inode_now(self) -> int | None:
+        path = Path(self._path)
+        return path.stat().st_ino if self._path != MEMORY and path.exists() else None
 
     async def release_engine(self, worker_id: str) -> None:
         async with self._engine_change:

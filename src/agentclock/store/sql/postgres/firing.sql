@@ -53,7 +53,8 @@ UPDATE {prefix}runs r SET
     cancel_requested = r.cancel_requested OR r.status = 'running',
     status = CASE WHEN r.status = 'running' THEN 'running' ELSE 'cancelled' END,
     completed_at = CASE WHEN r.status = 'running' THEN NULL ELSE :at::timestamptz END,
-    available_at = CASE WHEN r.status = 'running' THEN r.available_at END
+    available_at = CASE WHEN r.status = 'running' THEN r.available_at END,
+    error = CASE WHEN r.status = 'running' THEN r.error ELSE 'cancelled: a newer fire of the schedule replaced it' END
 FROM active WHERE r.id = active.id;
 
 -- local: write_batch

@@ -64,7 +64,8 @@ WHERE id = :id AND deleted_at IS NULL AND (:user_id::text IS NULL OR user_id = :
 RETURNING id;
 
 -- name: cancel_runs_of_deleted
-UPDATE {prefix}runs SET status = 'cancelled', completed_at = coalesce(:now::timestamptz, now()), available_at = NULL
+UPDATE {prefix}runs SET status = 'cancelled', completed_at = coalesce(:now::timestamptz, now()), available_at = NULL,
+    error = 'cancelled: the schedule was deleted'
 WHERE schedule_id = :id AND status IN ('pending', 'running', 'paused') AND status <> 'running';
 
 -- name: list_schedules

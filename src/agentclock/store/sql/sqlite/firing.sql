@@ -27,7 +27,8 @@ WHERE id = :id;
 
 -- local: cancel_waiting_of
 -- Of schedules whose newest fire replaces what is still going on: what is not running ends at once ...
-UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
+UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL,
+    error = 'cancelled: a newer fire of the schedule replaced it'
 WHERE schedule_id IN (SELECT value FROM json_each(:ids))
     AND status IN ('pending', 'running', 'paused') AND status <> 'running';
 

@@ -37,7 +37,8 @@ UPDATE {prefix}schedules SET deleted_at = :now, enabled = 0, next_fire_at = NULL
 WHERE id = :id AND deleted_at IS NULL AND (:user_id IS NULL OR user_id = :user_id);
 
 -- name: cancel_runs_of_deleted
-UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
+UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL,
+    error = 'cancelled: the schedule was deleted'
 WHERE schedule_id = :id AND status IN ('pending', 'running', 'paused') AND status <> 'running';
 
 -- name: list_schedules
