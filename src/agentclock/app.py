@@ -12,7 +12,7 @@ import structlog
 from fastapi import FastAPI
 
 from agentclock import __version__
-from agentclock.api import add_routes
+from agentclock.api import TrailingSlash, add_routes
 from agentclock.config import Settings
 from agentclock.core.errors import ConfigError, StoreUnavailable
 from agentclock.engine.bus import Bus
@@ -202,6 +202,7 @@ def create_app(clockwork: Clockwork) -> FastAPI:
         summary="The clock AI agents run by.",
         lifespan=lifespan,
     )
+    app.add_middleware(TrailingSlash)
     add_routes(
         app,
         clockwork.scheduler,

@@ -495,7 +495,7 @@ async def test_the_default_wait_is_configured(here: World) -> None:
         ('respond-async, Wait = "7"', 7),
         ("wait=9999", 300),
         ("wait=0", 0),
-        ("respond-async", 25),
+        ("respond-async", 0),
         ("await=3", 25),
         ("wait=-1", 25),
         ("wait=soon", 25),

@@ -25,6 +25,8 @@ async def test_a_schedule_made_over_rest_fires_and_is_recorded(database: str) ->
     async with Target() as target, serving(database, target) as serve:
         made = await serve.post("/schedules", {"name": "soon", "run_at": soon(1), "endpoint": "/hook"})
         await until(lambda: target.calls)
+        async with serve.session.get("/schedules/?limit=1", allow_redirects=False) as answer:
+            assert (answer.status, (await answer.json())["meta"]["total_count"]) == (200, 1)
 
         async def settled() -> bool:
             return bool((await serve.get(f"/schedules/{made['id']}/runs"))["data"][0]["status"] == "success")

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+from agentclock.api.paths import TrailingSlash
 from agentclock.api.schedules import build_router
 from agentclock.api.status import build_status_router
 from agentclock.scheduler import Scheduler
 
-__all__ = ["add_routes", "build_router", "build_status_router"]
+__all__ = ["TrailingSlash", "add_routes", "build_router", "build_status_router"]
 
 
 def add_routes(

@@ -26,6 +26,7 @@ LONGEST_WAIT_SECONDS: Final = 300
 _MILLISECONDS_FROM: Final = 100_000_000_000
 
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+_ASYNC: Final = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.IGNORECASE)
 _ETAG: Final = re.compile(r'\s*(?:W/)?"([0-9]{1,18})"\s*')
 
 ScheduleId: TypeAlias = Annotated[str, Path(description="Id of the schedule.")]
@@ -149,7 +150,9 @@ class ScheduleRoutes:
         wait: Annotated[
             float | None, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to wait for the run's end.")
         ] = None,
-        prefer: Annotated[str | None, Header(description="`wait=10` is the same as the query parameter.")] = None,
+        prefer: Annotated[
+            str | None, Header(description="`wait=10`: as the query parameter. `respond-async` alone: 0.")
+        ] = None,
     ) -> schemas.Run:
         """Run it now, outside its timetable. Answers 200 with the final run (or one that waits for a human), or 202
         with the run as it stands when the wait is over, and its Location."""
@@ -208,8 +211,9 @@ def _expected_version(if_match: str | None) -> int | None:
 
 
 def _preferred_wait(prefer: str | None, default: float) -> float:
-    match = _WAIT.search(prefer or "")
-    return min(float(match[1]), LONGEST_WAIT_SECONDS) if match else default
+    if match := _WAIT.search(prefer or ""):
+        return min(float(match[1]), LONGEST_WAIT_SECONDS)
+    return 0.0 if _ASYNC.search(prefer or "") else default
 
 
 def _instant(field: str, text: str | None) -> Instant | None:
