@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentclock.core import planning
 from agentclock.core.ids import fire_run_id
 from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RunStatus, Schedule, Target
-from agentclock.core.planning import CATCH_UP_CAP, CHUNK, Plan, Situation, Tail, plan, plan_trigger
+from agentclock.core.planning import CATCH_UP_CAP, CHUNK, Plan, Situation, Tail, plan, plan_forfeit, plan_trigger
 from agentclock.core.timetable import next_fire
 
 MINUTE = 60_000
@@ -275,3 +275,9 @@ def test_trigger_honours_the_overlap_policy() -> None:
 def test_an_unreadable_expression_raises() -> None:
     with pytest.raises(ValueError, match="minute"):
         plan(schedule(cron_expr="61 * * * *"), Situation(), T0)
+
+
+def test_an_unreadable_timetable_can_be_forfeited_and_so_repaired() -> None:
+    made = plan_forfeit(schedule(cron_expr="61 * * * *"), Situation(), T0 + 1)
+    assert absences(made) == [(RunStatus.MISSED, Reason.CHANGED, T0, T0, 1)]
+    assert (made.last_fire_at, made.next_fire_at) == (T0, None)

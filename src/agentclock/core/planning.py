@@ -169,8 +169,13 @@ def plan_forfeit(schedule: Schedule, situation: Situation, now: Instant) -> Plan
 
     An edit never fires in the past, and no fire vanishes without a record either.
     """
-    due, _ = _due(schedule, now)
     ledger = _Ledger(schedule, situation)
+    try:
+        due, _ = _due(schedule, now)
+    except ValueError:
+        # An unreadable timetable must be open to repair; of its fires only the stored one is known.
+        ledger.absent(schedule.next_fire_at or now, RunStatus.MISSED, Reason.CHANGED)
+        return ledger.plan(last_fire_at=schedule.next_fire_at, next_fire_at=None)
     for fire_at in due:
         ledger.absent(fire_at, RunStatus.MISSED, Reason.CHANGED)
     seen = due[-1] if due else schedule.last_fire_at
