@@ -5,7 +5,12 @@ AgentclockError
 ├── Conflict            the request is well-formed but clashes with what is stored
 │   ├── NameTaken       another schedule of the same owner has this name (409)
 │   ├── ScheduleDisabled  trigger of a disabled schedule (409)
+│   ├── NotPaused       an answer to a run that waits for none (409)
+│   ├── GuardRail       an agent would schedule more than it may (409)
 │   └── VersionConflict  somebody else changed the row first (409)
+├── Denied              the caller may not do this
+│   ├── Unauthenticated  who is asking? (401)
+│   └── Forbidden       known, but not allowed (403)
 ├── NotFound            no such row for this caller (404)
 ├── Unavailable         a part we need is not there right now (503)
 │   ├── StoreUnavailable  the database does not answer
@@ -51,9 +56,33 @@ class ScheduleDisabled(Conflict):
         super().__init__("Schedule is disabled")
 
 
+class NotPaused(Conflict):
+    """`status` is the run's state instead."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The run is {status}, not paused: there is nothing to approve or reject")
+        self.status = status
+
+
+class GuardRail(Conflict):
+    """A limit on what agents may schedule by themselves; the message names the limit and the setting."""
+
+
 class VersionConflict(Conflict):
     def __init__(self) -> None:
         super().__init__("Schedule was changed by somebody else in the meantime; read it again and repeat")
+
+
+class Denied(AgentclockError):
+    """The message says what is missing, never what was sent."""
+
+
+class Unauthenticated(Denied):
+    """No credentials, or wrong ones."""
+
+
+class Forbidden(Denied):
+    """The caller is known and lacks a permission."""
 
 
 class NotFound(AgentclockError):

@@ -48,6 +48,30 @@ class AgentEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventsLogged:
+    """Further events of a run are on record, up to number `seq`."""
+
+    run_id: str
+    schedule_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunChanged:
+    """A run's state was changed by a use case (cancel, continue) or the keeper, not by settling an attempt."""
+
+    run_id: str
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleChanged:
+    """A schedule was created, changed, enabled, disabled or deleted."""
+
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettled:
     """An attempt ended; `status` is the run's state after it (pending: it will be tried again).
 
@@ -87,5 +111,15 @@ class EngineTrouble:
 
 
 Event: TypeAlias = (
-    RunQueued | FiresAbsent | AttemptStarted | AgentEvent | RunSettled | ResultDropped | ScheduleFaulty | EngineTrouble
+    RunQueued
+    | FiresAbsent
+    | AttemptStarted
+    | AgentEvent
+    | EventsLogged
+    | RunChanged
+    | ScheduleChanged
+    | RunSettled
+    | ResultDropped
+    | ScheduleFaulty
+    | EngineTrouble
 )

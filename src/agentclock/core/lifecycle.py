@@ -1,17 +1,29 @@
 """The run state machine: what follows from the end of an attempt.
 
 pending -> running -> success | failed | timeout | cancelled | lost
-                   -> paused                         waits for a human
+                   -> paused -> pending              waits for a human; goes on with his answer, or is cancelled
                    -> pending                        another attempt, `available_at` in the future
+                   -> pending                        let go by its worker while the agent goes on
 skipped, missed are born final: a fire that made no run
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import assert_never
+from dataclasses import dataclass, replace
+from typing import Final
 
-from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, RetryBackoff, RetryPolicy, RunStatus
+from agentclock.core.model import (
+    SECOND,
+    Claim,
+    Instant,
+    Instruction,
+    InstructionKind,
+    Outcome,
+    OutcomeKind,
+    RetryBackoff,
+    RetryPolicy,
+    RunStatus,
+)
 
 #: A target may ask for more patience than the retry delay (Retry-After), but not for more than a day.
 RETRY_AFTER_CAP_SECONDS = 86_400
@@ -19,13 +31,29 @@ RETRY_AFTER_CAP_SECONDS = 86_400
 #: Pauses after a refused connection grow from the first to the second number.
 REFUSAL_PAUSE_SECONDS = (1.0, 30.0)
 
+#: How often a paused run is looked at, at first and at last: somebody may have answered it elsewhere.
+REVIEW_SECONDS = (5, 60)
+
+_ATTEMPT_END: Final = {
+    OutcomeKind.SUCCESS: RunStatus.SUCCESS,
+    OutcomeKind.FAILED: RunStatus.FAILED,
+    OutcomeKind.REFUSED: RunStatus.FAILED,
+    OutcomeKind.TIMEOUT: RunStatus.TIMEOUT,
+    OutcomeKind.CANCELLED: RunStatus.CANCELLED,
+    OutcomeKind.LOST: RunStatus.LOST,
+    OutcomeKind.PAUSED: RunStatus.PAUSED,
+    OutcomeKind.DETACHED: RunStatus.RUNNING,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """One attempt's end and what follows, as the store writes it if `fence` still holds.
 
     `status` and `available_at` are the run's; `attempt` is the run's counter afterwards. `attempt_status` is the
-    end of attempt number `attempt_number`, or None when the attempt never happened and its row goes away.
+    end of attempt number `attempt_number` (running: it goes on in other hands), or None when the attempt never
+    happened and its row goes away. `instruction`: with what the run goes on. `approval_due_at`, `review_at`: as in
+    `Run`.
     """
 
     run_id: str
@@ -40,45 +68,41 @@ class Settlement:
     refusals: int
     ended_at: Instant
     outcome: Outcome
+    instruction: Instruction | None = None
+    review_at: Instant | None = None
+    approval_due_at: Instant | None = None
 
     @property
     def is_retry(self) -> bool:
-        return self.status is RunStatus.PENDING
+        """Whether another attempt follows."""
+        return self.status is RunStatus.PENDING and self.instruction is None
 
 
 def settle(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
     """The consequence of `outcome` for the claimed run, by the schedule's retry policy."""
     run, policy = claim.run, claim.schedule.retry
+    if outcome.kind is OutcomeKind.DETACHED:
+        return _let_go(claim, outcome, now)
     if outcome.kind is OutcomeKind.REFUSED and not run.cancel_requested:
         patience_ms = _patience_left_ms(claim, now)
         if patience_ms > 0:
             available_at = now + min(refusal_pause_ms(run.refusals), patience_ms)
+            if run.instruction is not None:
+                return replace(_let_go(claim, outcome, now), available_at=available_at, refusals=run.refusals + 1)
             return _settlement(claim, outcome, now, RunStatus.PENDING, available_at, None)
     ended = attempt_end(outcome)
     if run.cancel_requested and ended not in (RunStatus.SUCCESS, RunStatus.PAUSED):
         ended = RunStatus.CANCELLED
-    if _may_retry(outcome, ended) and run.attempt <= policy.max_retries:
+    if ended is RunStatus.PAUSED:
+        return _paused(claim, outcome, now)
+    if _may_retry(claim, outcome, ended) and run.attempt <= policy.max_retries:
         available_at = now + retry_delay_ms(policy, run.attempt, outcome.retry_after_seconds)
         return _settlement(claim, outcome, now, RunStatus.PENDING, available_at, ended)
     return _settlement(claim, outcome, now, ended, None, ended)
 
 
 def attempt_end(outcome: Outcome) -> RunStatus:
-    match outcome.kind:
-        case OutcomeKind.SUCCESS:
-            return RunStatus.SUCCESS
-        case OutcomeKind.FAILED | OutcomeKind.REFUSED:
-            return RunStatus.FAILED
-        case OutcomeKind.TIMEOUT:
-            return RunStatus.TIMEOUT
-        case OutcomeKind.CANCELLED:
-            return RunStatus.CANCELLED
-        case OutcomeKind.LOST:
-            return RunStatus.LOST
-        case OutcomeKind.PAUSED:
-            return RunStatus.PAUSED
-        case never:
-            assert_never(never)
+    return _ATTEMPT_END[outcome.kind]
 
 
 def retry_delay_ms(policy: RetryPolicy, attempt: int, retry_after_seconds: float | None = None) -> int:
@@ -108,9 +132,36 @@ def _patience_left_ms(claim: Claim, now: Instant) -> int:
     return timeout_ms - sum(refusal_pause_ms(earlier) for earlier in range(run.refusals))
 
 
-def _may_retry(outcome: Outcome, ended: RunStatus) -> bool:
-    """A user's cancel is never retried; a timeout or a lost worker always may be; the rest says so itself."""
-    if ended in (RunStatus.TIMEOUT, RunStatus.LOST):
+def next_review_at(paused_at: Instant, approval_due_at: Instant | None, now: Instant) -> Instant:
+    """When to look at a paused run again: ever more rarely, but as soon as the time for approval is over."""
+    soonest, rarest = (seconds * SECOND for seconds in REVIEW_SECONDS)
+    review_at = now + min(max((now - paused_at) // 10, soonest), rarest)
+    return review_at if approval_due_at is None else min(review_at, max(approval_due_at, now))
+
+
+def _let_go(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
+    """Whoever takes the run up does what this worker was told to do; an attempt under way is watched on."""
+    instruction = claim.run.instruction or Instruction(kind=InstructionKind.ATTACH)
+    settlement = _settlement(claim, outcome, now, RunStatus.PENDING, now, RunStatus.RUNNING)
+    return replace(settlement, instruction=instruction)
+
+
+def _paused(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
+    if claim.run.cancel_requested:
+        cancel = Instruction(kind=InstructionKind.CANCEL, why="cancelled")
+        return replace(_let_go(claim, outcome, now), instruction=cancel)
+    timeout = claim.schedule.approval_timeout_seconds
+    due_at = None if timeout is None else now + timeout * SECOND
+    settlement = _settlement(claim, outcome, now, RunStatus.PAUSED, None, RunStatus.PAUSED)
+    return replace(settlement, approval_due_at=due_at, review_at=next_review_at(now, due_at, now))
+
+
+def _may_retry(claim: Claim, outcome: Outcome, ended: RunStatus) -> bool:
+    """A user's cancel is never retried; a timeout always may be, a lost attempt if the schedule says so; the rest
+    says so itself."""
+    if ended is RunStatus.LOST:
+        return claim.schedule.retries_lost
+    if ended is RunStatus.TIMEOUT:
         return True
     return ended is RunStatus.FAILED and (outcome.retryable or outcome.kind is OutcomeKind.REFUSED)
 

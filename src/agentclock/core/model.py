@@ -37,6 +37,9 @@ class RunStatus(StrEnum):
         return self not in ACTIVE_STATUSES
 
 
+#: What may be sent twice without harm.
+REPEATABLE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
 ACTIVE_STATUSES: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED})
 
 
@@ -67,6 +70,20 @@ class CatchUp(StrEnum):
 class RetryBackoff(StrEnum):
     FIXED = "fixed"
     EXPONENTIAL = "exponential"
+
+
+class OnLost(StrEnum):
+    """What follows when nobody knows how an attempt ended: another attempt (if any is left), or the end."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class ApprovalAction(StrEnum):
+    """How a paused run ends that no human answered in time."""
+
+    CANCEL = "cancel"
+    FAIL = "fail"
 
 
 class Reason(StrEnum):
@@ -140,6 +157,9 @@ class Schedule:
     `next_fire_at` None: nothing is due by itself. `last_fire_at`: the newest fire time that is accounted for.
     `anchor_at`: the fire time an interval counts from. `run_count`: fires that became runs, against `max_runs`.
     `timetable_since`: when the present timetable took effect; from then on fires and history rows must agree.
+    `timeout_seconds` bounds an attempt, the wait for a human left out; `idle_timeout_seconds` its silence (None: not
+    bounded); `approval_timeout_seconds` the wait for a human (None: for ever). `on_lost` None: as `retries_lost` says.
+    `provenance`: for a schedule that an agent made, which run of which component did.
     """
 
     id: str
@@ -161,11 +181,16 @@ class Schedule:
     catch_up_window_seconds: int = DAY_SECONDS
     misfire_grace_seconds: int = 60
     timeout_seconds: int = 3600
+    idle_timeout_seconds: int | None = None
+    approval_timeout_seconds: int | None = DAY_SECONDS
+    approval_timeout_action: ApprovalAction = ApprovalAction.CANCEL
+    on_lost: OnLost | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     tags: tuple[str, ...] = ()
     enabled: bool = True
     disabled_reason: str | None = None
     managed_by: str | None = None
+    provenance: Json = None
     next_fire_at: Instant | None = None
     last_fire_at: Instant | None = None
     run_count: int = 0
@@ -174,6 +199,36 @@ class Schedule:
     version: int = 1
     created_at: Instant = 0
     updated_at: Instant | None = None
+
+    @property
+    def retries_lost(self) -> bool:
+        """Whether a lost attempt may be made again: as told, else if the method may be repeated (RFC 9110, 9.2.2)."""
+        if self.on_lost is not None:
+            return self.on_lost is OnLost.RETRY
+        return self.target.method in REPEATABLE_METHODS
+
+
+class InstructionKind(StrEnum):
+    """What a worker does with a run that has an agent run already: watch it, answer it, or stop it."""
+
+    ATTACH = "attach"
+    CONTINUE = "continue"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What the next worker does with a run instead of starting an attempt. `by`: the person behind it.
+
+    CONTINUE carries `answers`, the decision of a human on the run's requirements. CANCEL may carry `why` and the
+    state that the run ends in.
+    """
+
+    kind: InstructionKind
+    answers: Json = None
+    by: str | None = None
+    why: str | None = None
+    ends_as: RunStatus = RunStatus.CANCELLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +239,9 @@ class Run:
     `attempt` is the number of the latest attempt, 0 before the first. `fence` grows by one at each claim.
     `available_at` None on a pending run means: waits for the previous run of its schedule (overlap `queue`).
     `refusals` counts connections refused since the last accepted one; they spend no attempt.
+    `instruction` set: the present attempt goes on, with the agent run that it has; no new one is started.
+    `attempt_started_at`: since when the present attempt's timeout counts. `review_at`: when somebody must look at a
+    paused run again, at the latest when `approval_due_at` has come.
     """
 
     id: str
@@ -202,8 +260,13 @@ class Run:
     worker: str | None = None
     fence: int = 0
     cancel_requested: bool = False
+    instruction: Instruction | None = None
     created_at: Instant = 0
     started_at: Instant | None = None
+    attempt_started_at: Instant | None = None
+    paused_at: Instant | None = None
+    review_at: Instant | None = None
+    approval_due_at: Instant | None = None
     completed_at: Instant | None = None
     status_code: int | None = None
     agent_run_id: str | None = None
@@ -228,14 +291,30 @@ class Attempt:
     status_code: int | None = None
     agent_run_id: str | None = None
     error: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an agent run used up. None: the agent framework did not say. `cost` in the framework's currency."""
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A run that this worker holds, with the schedule as it stands now; `run.fence` is the fencing token."""
+    """A run that this worker holds, with the schedule as it stands now; `run.fence` is the fencing token.
+
+    `elapsed_ms`: how much of the attempt's timeout was used before this claim (another worker held it).
+    """
 
     run: Run
     schedule: Schedule
+    elapsed_ms: int = 0
 
 
 class OutcomeKind(StrEnum):
@@ -246,6 +325,7 @@ class OutcomeKind(StrEnum):
     LOST = "lost"
     PAUSED = "paused"
     REFUSED = "refused"
+    DETACHED = "detached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +334,7 @@ class Outcome:
 
     `retryable` says whether the same call could succeed next time; `retry_after_seconds` is the target's own wish.
     REFUSED means that the target accepted nothing: no connection, so trying again costs no attempt.
+    DETACHED: the worker lets go of a run whose agent goes on; another worker takes it up.
     """
 
     kind: OutcomeKind
@@ -267,3 +348,4 @@ class Outcome:
     output: Json = None
     requirements: Json = None
     metrics: Json = None
+    usage: Usage | None = None

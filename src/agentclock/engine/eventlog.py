@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import assert_never
 
 import structlog
@@ -11,10 +12,13 @@ from agentclock.core.events import (
     AttemptStarted,
     EngineTrouble,
     Event,
+    EventsLogged,
     FiresAbsent,
     ResultDropped,
+    RunChanged,
     RunQueued,
     RunSettled,
+    ScheduleChanged,
     ScheduleFaulty,
 )
 from agentclock.core.instants import iso_utc
@@ -41,6 +45,8 @@ def log_event(event: Event) -> None:
             log.info("attempt_started", schedule=event.schedule_name, run=run.id, attempt=run.attempt, late_ms=late_ms)
         case AgentEvent():
             log.debug("agent_event", run=event.run_id, type=event.type)
+        case EventsLogged() | RunChanged() | ScheduleChanged():
+            log.debug("changed", **{name: str(value) for name, value in asdict(event).items()})
         case RunSettled():
             _log_settled(event)
         case ResultDropped():

@@ -11,10 +11,10 @@ import structlog
 
 from agentclock.core.errors import LeaseLost, StoreUnavailable
 from agentclock.core.events import AgentEvent, AttemptStarted, ResultDropped
-from agentclock.core.model import Claim, Json, Outcome, OutcomeKind, Overlap
+from agentclock.core.model import Claim, Outcome, OutcomeKind, Overlap
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
-from agentclock.ports import Clock, Executor, RunContext, Store, Wakeup
+from agentclock.ports import Clock, Executor, RunContext, Said, Store, Wakeup
 
 
 @dataclass(slots=True)
@@ -160,9 +160,9 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             structlog.get_logger("agentclock.worker").error("run_task_failed", task=task.get_name(), exc_info=error)
 
-    def _relay(self, claim: Claim) -> Callable[[str, Json], None]:
-        def emit(event_type: str, data: Json) -> None:
-            event = AgentEvent(run_id=claim.run.id, schedule_id=claim.run.schedule_id, type=event_type, data=data)
+    def _relay(self, claim: Claim) -> Callable[[Said], None]:
+        def emit(said: Said) -> None:
+            event = AgentEvent(run_id=claim.run.id, schedule_id=claim.run.schedule_id, type=said.type, data=said.data)
             self._bus.publish(event)
 
         return emit

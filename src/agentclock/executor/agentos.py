@@ -25,7 +25,7 @@ from agentclock.executor.sse import SseDecoder, SseEvent
 from agentclock.executor.supervision import supervised
 from agentclock.executor.targets import TargetSettings
 from agentclock.executor.transport import Answer, ConnectionBroken, NotConnected, NotHttp, Request, Transport
-from agentclock.ports import RunContext
+from agentclock.ports import RunContext, Said
 
 #: A stored run carries all its messages; beyond this its state cannot be read.
 STATUS_LIMIT_BYTES: Final = 32 * 1024 * 1024
@@ -256,7 +256,7 @@ class _AgentRun:
         event_type = named if isinstance(named, str) and named else event.type
         if not self._ids_seen and not wire.is_nested(data):
             await self._learn_ids(data)
-        self._context.emit(event_type, data)
+        self._context.emit(Said(type=event_type, data=data))
         ending = wire.ending_of(self._component, event_type)
         run_id = data.get("run_id")
         if ending is not None and run_id == self.run_id:

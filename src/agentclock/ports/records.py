@@ -1,0 +1,190 @@
+"""What is asked of the store and what it answers, besides the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from agentclock.core.errors import CorruptRow
+from agentclock.core.model import Cause, Claim, Instant, Json, Run, RunStatus, Schedule, Usage
+from agentclock.core.planning import Absence, Plan, Situation
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFilter:
+    """`target` matches the named base URL, the agent, team or workflow id, or the whole endpoint."""
+
+    user_id: str | None = None
+    enabled: bool | None = None
+    name_contains: str | None = None
+    tag: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """`since` and `until` bound the fire time: since <= fire_at < until."""
+
+    schedule_id: str | None = None
+    user_id: str | None = None
+    statuses: tuple[RunStatus, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """Either `cursor` (from the page before; constant cost) or `page` from 1 (cost grows with it)."""
+
+    limit: int = 100
+    page: int = 1
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Row]):
+    """Newest first. `next_cursor` None: this is the last page. `faults`: rows left out as unreadable."""
+
+    items: tuple[Row, ...]
+    total_count: int
+    next_cursor: str | None = None
+    faults: tuple[CorruptRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """One incarnation of a worker: `id` is new at every start, `name` is for people (host and process)."""
+
+    id: str
+    name: str
+    app_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRow:
+    info: WorkerInfo
+    started_at: Instant
+    lease_until: Instant
+    running: int
+
+
+#: The pure function that decides what becomes of a schedule; called inside the store's transaction with the
+#: locked schedule, what is known of its runs, and the ruling time.
+PlanFunction = Callable[[Schedule, Situation, Instant], Plan]
+
+#: Likewise for a change of a schedule's own fields.
+ChangeFunction = Callable[[Schedule, Instant], Schedule]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fired:
+    """What one planning transaction wrote. `claims` are those of `runs` that the calling worker holds already.
+
+    `next_due_ms`: time from the store's now until the earliest next_fire_at of all enabled schedules (negative:
+    overdue), None without any.
+    """
+
+    planned: int = 0
+    runs: tuple[Run, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    absences: tuple[tuple[str, Absence], ...] = ()
+    faults: tuple[CorruptRow, ...] = ()
+    next_due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """`next_available_ms`: time until the earliest pending run that is not yet available, None without any."""
+
+    claims: tuple[Claim, ...] = ()
+    faults: tuple[CorruptRow, ...] = ()
+    next_available_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """Answer to a lease renewal. `alive` False: this incarnation was declared dead, stop writing.
+
+    `cancel_requested`: runs of this worker that somebody wants cancelled.
+    """
+
+    alive: bool
+    cancel_requested: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Fires of one schedule that history accounts for in a range of fire times, by what they became."""
+
+    runs: int = 0
+    skipped: int = 0
+    missed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.runs + self.skipped + self.missed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEvent:
+    """One event of a run, as its log keeps it. `seq` counts from 1 within the run, without gaps.
+
+    `type` and `data` are the agent framework's, or ours: `attempt` begins an attempt, `cut` stands for events that
+    could not be kept. `source_index`: the framework's own number of the (last) event in it, None if it has none.
+    """
+
+    run_id: str
+    seq: int
+    attempt: int
+    at: Instant
+    type: str
+    data: Json
+    source_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventBatch:
+    """New events of one run, written if `fence` still holds; those before `keep_from_seq` make room for them."""
+
+    run_id: str
+    fence: int
+    events: tuple[LoggedEvent, ...]
+    keep_from_seq: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventCursor:
+    """Where a run's event log stands. `seq` 0: nothing is logged; `kept_from_seq` above 1: the older ones are gone.
+
+    `source_index` is that of the newest event of attempt number `attempt` which has one.
+    """
+
+    seq: int = 0
+    kept_from_seq: int = 1
+    attempt: int = 0
+    source_index: int | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotal:
+    """What `attempts` attempts used up with one model, added up. None: no attempt said."""
+
+    usage: Usage
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealth:
+    """`clock_difference_ms`: the database's clock minus ours, 0 for an embedded store."""
+
+    backend: str
+    version: str
+    schema_version: int
+    latency_ms: float
+    clock_difference_ms: int
+    warnings: tuple[str, ...] = ()

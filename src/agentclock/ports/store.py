@@ -1,0 +1,177 @@
+"""The database, as the engine and the use cases see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from agentclock.core.lifecycle import Settlement
+from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.ports.records import (
+    Accounting,
+    Beat,
+    ChangeFunction,
+    Claimed,
+    EventBatch,
+    EventCursor,
+    Fired,
+    LoggedEvent,
+    Page,
+    PageRequest,
+    PlanFunction,
+    RunFilter,
+    ScheduleFilter,
+    StoreHealth,
+    UsageTotal,
+    WorkerInfo,
+    WorkerRow,
+)
+
+
+class Store(Protocol):
+    """Schedules, runs and workers, durable. Real: SqliteStore, PostgresStore.
+
+    Every method is one transaction. StoreUnavailable is raised whenever the database does not answer. A row that
+    cannot be read is reported as CorruptRow in the answer and never breaks it; a schedule found unreadable while
+    planning is disabled with the reason.
+    """
+
+    async def open(self) -> None:
+        """Connects and brings the schema up to date (unless told not to). Safe with many at once."""
+
+    async def close(self) -> None: ...
+
+    async def health(self) -> StoreHealth: ...
+
+    async def now(self) -> Instant:
+        """The time that rules what is due."""
+
+    # schedules
+
+    async def insert_schedules(self, schedules: Sequence[Schedule]) -> None:
+        """All or none. Raises NameTaken."""
+
+    async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
+        """`user_id` narrows to the rows of one owner. Raises CorruptRow."""
+
+    async def change_schedule(
+        self,
+        schedule_id: str,
+        change: ChangeFunction,
+        *,
+        user_id: str | None = None,
+        expected_version: int | None = None,
+    ) -> Schedule:
+        """Locks the row, writes what `change` makes of it with version + 1 and updated_at (nothing if it is equal).
+
+        Raises NotFound, NameTaken, VersionConflict, CorruptRow, and whatever `change` raises.
+        """
+
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> bool:
+        """Gone for every reader at once; its pending runs are cancelled; its history is purged later."""
+
+    async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]: ...
+
+    async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
+        """Ids of enabled, due-some-time schedules whose next_fire_at was computed with other zone data."""
+
+    # firing
+
+    async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:
+        """Plans up to `limit` due schedules, skipping those locked by others, and writes the plans.
+
+        Up to `slots` of the new runs that may start at once are claimed for `worker_id` in the same transaction.
+        """
+
+    async def fire_one(
+        self, schedule_id: str, plan: PlanFunction, *, user_id: str | None = None
+    ) -> tuple[Schedule, Run]:
+        """Plans one schedule whether due or not; answers the first row written (run or absence).
+
+        Raises NotFound, and whatever `plan` raises.
+        """
+
+    async def claim(self, worker_id: str, limit: int) -> Claimed:
+        """Takes available pending runs, oldest first: attempt + 1, fence + 1, an attempts row each."""
+
+    async def note_agent_run(self, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None) -> bool:
+        """Stores the target's own ids at once; False when the fence is stale."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
+        """Writes each settlement whose fence still holds and answers their run ids; lets waiting runs go."""
+
+    async def request_cancel(self, run_id: str, why: str = "cancelled") -> RunStatus | None:
+        """Answers the state afterwards, None: no such run.
+
+        Pending before an attempt: cancelled at once. Running: marked for its worker. Paused, or pending with an agent
+        run: pending with the instruction to cancel it. Over: nothing changes.
+        """
+
+    async def instruct(self, run_id: str, instruction: Instruction) -> Run | None:
+        """A paused run becomes pending, available at once, with `instruction`. None: it is not paused (any more)."""
+
+    async def paused_due(self, limit: int) -> list[Claim]:
+        """Paused runs whose `review_at` has come, with their schedules; each gets its next one (`next_review_at`).
+
+        Several callers at once get different runs. The claims give no right to write: the runs stay paused.
+        """
+
+    # workers
+
+    async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
+        """Registers the worker. None: it may run the engine; else the name of the process that owns it."""
+
+    async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat: ...
+
+    async def release_engine(self, worker_id: str) -> None:
+        """The worker's lease ends now; whatever it still holds is orphaned."""
+
+    async def cancel_requests(self, worker_id: str) -> tuple[str, ...]:
+        """The running runs of this worker that somebody wants cancelled. A read: costs next to nothing."""
+
+    async def orphans(self, limit: int) -> list[Claim]:
+        """Running runs whose worker's lease is over, fence raised so that the old worker's writes are refused."""
+
+    async def release_waiting(self) -> int:
+        """Lets the oldest waiting run go of each schedule that has no other active run."""
+
+    async def workers(self) -> list[WorkerRow]: ...
+
+    # history
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """Raises CorruptRow."""
+
+    async def attempts(self, run_id: str) -> list[Attempt]: ...
+
+    async def attempts_of(self, run_ids: Sequence[str]) -> dict[str, list[Attempt]]: ...
+
+    async def list_runs(self, where: RunFilter, page: PageRequest) -> Page[Run]: ...
+
+    async def runs_by_id(self, run_ids: Sequence[str]) -> list[Run]:
+        """Those that exist and can be read, in no order."""
+
+    async def recent_runs(self, since: Instant, limit: int) -> list[Run]:
+        """Active runs, and those that fired at or after `since`: the newest `limit` of each, in no order."""
+
+    async def usage(self, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
+        """Of attempts of runs with since <= fire_at < until, by model; most tokens first."""
+
+    async def accounting(self, schedule_id: str, after: Instant, until: Instant) -> Accounting:
+        """Fires with after < fire_at <= until, manual runs left out."""
+
+    async def prune(self, before: Instant, limit: int) -> int:
+        """Deletes final runs with a fire time before `before`, their events, and leftovers of deleted schedules."""
+
+    # event logs of runs
+
+    async def append_events(self, batches: Sequence[EventBatch]) -> frozenset[str]:
+        """Writes the batches whose run is running under its batch's fence, and answers their run ids.
+
+        An event that is there already (its reply was lost) is left as it is.
+        """
+
+    async def event_cursor(self, run_id: str) -> EventCursor: ...
+
+    async def events_after(self, run_id: str, seq: int, limit: int) -> list[LoggedEvent]:
+        """The events with a greater number, in order."""
