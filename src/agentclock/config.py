@@ -76,7 +76,23 @@ class Settings(BaseSettings):
         default=30, ge=0.1, le=300, description="Safety net: longest sleep of a loop when nothing seems due."
     )
     lease_seconds: float = Field(
-        default=15, ge=1, le=600, description="A worker silent for this long is dead; its runs are lost."
+        default=15, ge=1, le=600, description="A worker silent for this long is dead; others take its runs over."
+    )
+    lost_after_seconds: float = Field(
+        default=120,
+        ge=1,
+        le=86_400,
+        description="An agent run that its AgentOS shows no life of for this long is lost.",
+    )
+    event_log_events: int = Field(
+        default=10_000, ge=100, le=1_000_000, description="Events kept of one run; the newest stay."
+    )
+    event_log_bytes: int = Field(
+        default=1_048_576, ge=65_536, le=104_857_600, description="Bytes of events kept of one run; the newest stay."
+    )
+    stream_limit: int = Field(default=1_000, ge=1, le=100_000, description="Open event streams of one process.")
+    stream_max_seconds: float = Field(
+        default=3_600, ge=1, le=86_400, description="An event stream ends after this; clients resume where it ended."
     )
     shutdown_grace_seconds: float = Field(
         default=30, ge=0, le=3600, description="Runs in flight may end within this time at a stop."
