@@ -13,8 +13,9 @@ from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
 from agentclock.engine.keeper import Keeper
 from agentclock.engine.planner import Planner
+from agentclock.engine.recorder import Recorder
 from agentclock.engine.worker import Worker
-from agentclock.ports import PageRequest, RunFilter, Store, WorkerInfo
+from agentclock.ports import News, PageRequest, RunFilter, Store, WorkerInfo
 from agentclock.testing import FakeClock, ScriptedExecutor
 
 LEASE_SECONDS = 15.0
@@ -22,13 +23,21 @@ Seen = TypeVar("Seen", bound=Event)
 
 
 class NoWakeup:
-    """Wake-ups across processes are of no use to one that is stepped by hand."""
+    """Wake-ups across processes are of no use to one that is stepped by hand: they are counted, news is kept."""
 
     state = "ok"
 
-    async def start(self, on_wake: Callable[[], None]) -> None: ...
+    def __init__(self) -> None:
+        self.sent = 0
+        self.told: list[str | None] = []
 
-    def send(self) -> None: ...
+    async def start(self, on_wake: Callable[[], None], on_news: Callable[[News], None] | None = None) -> None: ...
+
+    def send(self) -> None:
+        self.sent += 1
+
+    def tell(self, *, run_id: str | None = None, schedule_id: str | None = None) -> None:
+        self.told.append(run_id or schedule_id)
 
     async def close(self) -> None: ...
 
@@ -42,21 +51,32 @@ class Rig:
         self.wakes = 0
         self.bus = Bus()
         self.bus.subscribe(self.events.append)
+        self.wakeup = NoWakeup()
         self.completer = Completer(store, clock, self.bus)
+        self.recorder = Recorder(store, clock, self.bus, self.wakeup)
         self.worker = Worker(
             str(uuid.uuid4()),
             store=store,
             executor=executor,
             completer=self.completer,
+            recorder=self.recorder,
             clock=clock,
             bus=self.bus,
-            wakeup=NoWakeup(),
+            wakeup=self.wakeup,
             wake=self._wake,
             concurrency=slots,
         )
-        self.planner = Planner(store, self.worker, self.bus, NoWakeup())
+        self.planner = Planner(store, self.worker, self.bus, self.wakeup)
         self.keeper = Keeper(
-            store, self.worker, self.completer, clock, self.bus, lease_seconds=LEASE_SECONDS, history_days=None
+            store,
+            self.worker,
+            self.completer,
+            clock,
+            self.bus,
+            executor=executor,
+            wakeup=self.wakeup,
+            lease_seconds=LEASE_SECONDS,
+            history_days=None,
         )
 
     def _wake(self) -> None:
@@ -69,10 +89,15 @@ class Rig:
 
     async def tick(self) -> None:
         """Everything that is due now happens, attempts that are not held open end."""
-        for step in (self.keeper.step, self.planner.step, self.worker.step):
+        for step in (self.keeper.step, self.reviewed, self.planner.step, self.worker.step):
             while await step():
                 pass
         await self.settled()
+
+    async def reviewed(self) -> bool:
+        """Until every target was asked about its paused runs."""
+        await self.until(lambda: not self.keeper.reviewer.asking)
+        return False
 
     async def settled(self) -> None:
         """Until every attempt is over, but for those that the executor holds open."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from agentclock import __version__
 from agentclock.api import TrailingSlash, add_routes
@@ -72,7 +73,10 @@ def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = 
 
 @dataclass(slots=True, kw_only=True)
 class Clockwork:
-    """One process's agentclock, wired up. `start` and `stop` are idempotent enough for any host's lifespan."""
+    """One process's agentclock, wired up. `start` and `stop` are idempotent enough for any host's lifespan.
+
+    `home`: the event loop that it lives on while its database is open, for those who come from other threads.
+    """
 
     settings: Settings
     clock: Clock
@@ -82,6 +86,7 @@ class Clockwork:
     bus: Bus
     engine: Engine
     scheduler: Scheduler
+    home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _opening: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -99,10 +104,12 @@ class Clockwork:
         await self.engine.stop()
         await self.wakeup.close()
         await self.executor.close()
+        self.home = None
         await self.store.close()
 
     async def _open(self) -> None:
         await self.store.open()
+        self.home = asyncio.get_running_loop()
         await self.wakeup.start(self.engine.ring)
         self.engine.start()
 
@@ -126,14 +133,21 @@ class Clockwork:
         self.engine.trouble = str(error)
 
 
-def assemble(settings: Settings) -> Clockwork:
-    """Wires one process up; nothing is opened yet. Raises ConfigError."""
+def assemble(
+    settings: Settings, *, app: ASGIApp | None = None, token: Callable[[], str | None] | None = None
+) -> Clockwork:
+    """Wires one process up; nothing is opened yet. Raises ConfigError.
+
+    `app`: what serves targets in this process; they are sent `token()`.
+    """
     clock = SystemClock()
     store, wakeup = make_store(settings, clock)
     bus = Bus()
     bus.subscribe(log_event)
     executor = TargetExecutor(
         settings.targets,
+        app=app,
+        token=token,
         connection_limit=settings.connection_limit,
         response_cap_bytes=settings.response_cap_bytes,
     )

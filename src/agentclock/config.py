@@ -23,7 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agentclock.core.errors import ConfigError
@@ -41,13 +41,23 @@ class TargetKind(StrEnum):
 
 
 class TargetEntry(BaseModel):
-    """A named base URL. `headers` are sent with every request and never stored or shown."""
+    """A named base URL. `headers` are sent with every request and never stored or shown.
+
+    `in_process`: the app that agentclock is embedded in, called without a network; it needs no base URL.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str
+    base_url: str = ""
     kind: TargetKind = TargetKind.AGENTOS
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    in_process: bool = False
+
+    @model_validator(mode="after")
+    def _check_base_url(self) -> Self:
+        if not self.base_url and not self.in_process:
+            raise ValueError("a target needs a base_url")
+        return self
 
 
 class LogFormat(StrEnum):

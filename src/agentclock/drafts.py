@@ -20,7 +20,16 @@ from pydantic_core import PydanticCustomError
 
 from agentclock.core.cron import MAX_LENGTH as CRON_LENGTH
 from agentclock.core.errors import InvalidField
-from agentclock.core.model import DAY_SECONDS, CatchUp, Json, Overlap, RetryBackoff, Schedule
+from agentclock.core.model import (
+    DAY_SECONDS,
+    ApprovalAction,
+    CatchUp,
+    Json,
+    OnLost,
+    Overlap,
+    RetryBackoff,
+    Schedule,
+)
 
 PAYLOAD_BYTES: Final = 1_048_576
 PAYLOAD_DEPTH: Final = 64
@@ -28,20 +37,13 @@ PAYLOAD_DEPTH: Final = 64
 #: Shown with a schedule, but never written by callers.
 READ_ONLY: Final = frozenset(
     {"id", "user_id", "enabled", "next_run_at", "managed_by", "target_type", "target_id", "disabled_reason",
-     "created_at", "updated_at", "version", "next_fire_at", "explanation", "warnings"}
+     "created_at", "updated_at", "version", "next_fire_at", "retries_lost", "provenance", "explanation", "warnings"}
 )  # fmt: skip
 
 _PLAIN: Final = (
-    "name",
-    "description",
-    "jitter_seconds",
-    "overlap",
-    "catch_up",
-    "catch_up_window_seconds",
-    "misfire_grace_seconds",
-    "timeout_seconds",
-    "tags",
-)
+    "name", "description", "jitter_seconds", "overlap", "catch_up", "catch_up_window_seconds", "misfire_grace_seconds",
+    "timeout_seconds", "idle_timeout_seconds", "approval_timeout_seconds", "approval_timeout_action", "on_lost", "tags",
+)  # fmt: skip
 _TARGET: Final = {"target": "name", "method": "method", "endpoint": "endpoint", "payload": "payload"}
 _RETRY: Final = {
     "max_retries": "max_retries",
@@ -204,7 +206,23 @@ MisfireGrace = Annotated[
     Field(ge=0, le=86_400, description="A fire noticed later than this counts as missed: catch_up decides."),
     _Whole,
 ]
-TimeoutSeconds = Annotated[int, Field(ge=1, le=86_400, description="Limit of one attempt."), _Whole]
+TimeoutSeconds = Annotated[
+    int, Field(ge=1, le=86_400, description="Limit of one attempt; waiting for a human does not count."), _Whole
+]
+IdleTimeout = Annotated[
+    int, Field(ge=1, le=86_400, description="An agent that says nothing for so long is stopped; null: no limit."), _Whole
+]
+ApprovalTimeout = Annotated[
+    int, Field(ge=1, le=2_592_000, description="How long a paused run waits for a human; null: for ever."), _Whole
+]
+TimeoutAction = Annotated[ApprovalAction, Field(description="How a run ends that no human answered in time.")]
+LostPolicy = Annotated[
+    OnLost | None,
+    Field(
+        description="What follows when nobody knows how an attempt ended: `retry` (if retries are left) or `fail`. "
+        "null: retry only what may be sent twice, that is GET, PUT and DELETE; `retries_lost` shows what that means."
+    ),
+]
 MaxRetries = Annotated[int, Field(ge=0, le=10, description="Further attempts after the first."), _Whole]
 RetryDelay = Annotated[int, Field(ge=1, le=3600), _Whole]
 RetryMaxDelay = Annotated[int, Field(ge=1, le=86_400), _Whole]
@@ -250,6 +268,10 @@ class ScheduleDraft(BaseModel):
     catch_up_window_seconds: CatchUpWindow = DAY_SECONDS
     misfire_grace_seconds: MisfireGrace = 60
     timeout_seconds: TimeoutSeconds = 3600
+    idle_timeout_seconds: IdleTimeout | None = None
+    approval_timeout_seconds: ApprovalTimeout | None = DAY_SECONDS
+    approval_timeout_action: TimeoutAction = ApprovalAction.CANCEL
+    on_lost: LostPolicy = None
     max_retries: MaxRetries = 0
     retry_delay_seconds: RetryDelay = 60
     retry_backoff: RetryBackoff = RetryBackoff.FIXED
@@ -295,6 +317,10 @@ class SchedulePatch(BaseModel):
     catch_up_window_seconds: CatchUpWindow = _left_out()
     misfire_grace_seconds: MisfireGrace = _left_out()
     timeout_seconds: TimeoutSeconds = _left_out()
+    idle_timeout_seconds: IdleTimeout | None = _left_out()
+    approval_timeout_seconds: ApprovalTimeout | None = _left_out()
+    approval_timeout_action: TimeoutAction = _left_out()
+    on_lost: LostPolicy = _left_out()
     max_retries: MaxRetries = _left_out()
     retry_delay_seconds: RetryDelay = _left_out()
     retry_backoff: RetryBackoff = _left_out()

@@ -6,12 +6,11 @@ one owner's rows; None means all.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import structlog
 
@@ -23,15 +22,16 @@ from agentclock.core.errors import (
     InvalidField,
     NotFound,
     ScheduleDisabled,
-    StoreUnavailable,
 )
+from agentclock.core.events import RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
-from agentclock.core.model import Attempt, Instant, Reason, Run, RunStatus, Schedule, Target
+from agentclock.core.model import Instant, Json, Reason, Schedule, Target
 from agentclock.core.planning import Plan, Situation, plan_forfeit, plan_trigger
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
 from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, text_fault, with_values
 from agentclock.ports import ChangeFunction, Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
+from agentclock.runs import RunDetail, RunReader, RunWatch, check_page, check_texts
 from agentclock.timing import (
     Description,
     FiresOwed,
@@ -45,14 +45,7 @@ from agentclock.timing import (
     unless_owed,
 )
 
-#: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
-PAGED_ROWS: Final = 100_000
-#: A run may execute in another process, which tells us nothing: look at the database this often.
-LOOK_SECONDS: Final = 1.0
 ZONE_BATCH: Final = 500
-
-#: While the context is open, the event is set whenever the run with this id may have changed.
-RunWatch: TypeAlias = Callable[[str], AbstractContextManager[asyncio.Event]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +59,6 @@ class EngineState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunDetail:
-    run: Run
-    attempts: tuple[Attempt, ...] = ()
-
-    @property
-    def is_settled(self) -> bool:
-        """Over, or paused until a human decides."""
-        return self.run.status.is_final or self.run.status is RunStatus.PAUSED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     timezone: str
     description: Description
@@ -85,7 +67,7 @@ class Preview:
 
 class Scheduler:
     """`targets` are the names of the configured base URLs; `wakeup` tells engines to look again at once;
-    `watch` reports runs that execute in this process."""
+    `watch` reports runs that execute in this process, `publish` tells everybody who watches."""
 
     def __init__(
         self,
@@ -95,6 +77,7 @@ class Scheduler:
         wakeup: Callable[[], None],
         engine_state: Callable[[], EngineState],
         watch: RunWatch | None = None,
+        publish: Callable[[RunChanged | ScheduleChanged], None] = lambda _: None,
         entropy: Callable[[int], bytes] = os.urandom,
         targets: Collection[str] = ("default",),
     ) -> None:
@@ -102,15 +85,25 @@ class Scheduler:
         self._clock = clock
         self._wakeup = wakeup
         self._engine_state = engine_state
-        self._watch = watch
+        self._publish = publish
+        self._reader = RunReader(store, clock=clock, watch=watch)
         self._entropy = entropy
         self._targets = targets
         self._log = structlog.get_logger("agentclock.scheduler")
 
     # schedules
 
-    async def create(self, draft: ScheduleDraft | Mapping[str, Any], *, user_id: str | None = None) -> Schedule:
-        """Raises InvalidField, NameTaken."""
+    async def create(
+        self,
+        draft: ScheduleDraft | Mapping[str, Any],
+        *,
+        user_id: str | None = None,
+        managed_by: str | None = None,
+        provenance: Json = None,
+        finish: Callable[[Schedule], Schedule] = lambda schedule: schedule,
+    ) -> Schedule:
+        """`managed_by`, `provenance`: as in `Schedule`, for those that no person made. `finish` has the last word on
+        what no draft can say (the id, being disabled). Raises InvalidField, NameTaken."""
         values = read_draft(ScheduleDraft, draft).values()
         now = await self._store.now()
         blank = Schedule(
@@ -120,11 +113,13 @@ class Scheduler:
             target=Target(endpoint=values["endpoint"]),
             timetable_since=now,
             zone_data_version=tzdata_version(),
+            managed_by=managed_by,
+            provenance=provenance,
             created_at=now,
         )
-        schedule = self._changed(blank, values, now)
+        schedule = finish(self._changed(blank, values, now))
         await self._store.insert_schedules([schedule])
-        self._wakeup()
+        self._tell(schedule.id)
         return schedule
 
     async def get(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
@@ -137,8 +132,8 @@ class Scheduler:
     async def list(self, where: ScheduleFilter | None = None, page: PageRequest | None = None) -> Page[Schedule]:
         """Newest first. Raises InvalidField."""
         where, page = where or ScheduleFilter(), page or PageRequest()
-        _check_texts(name=where.name_contains, tag=where.tag, target=where.target)
-        _check_page(page)
+        check_texts(name=where.name_contains, tag=where.tag, target=where.target)
+        check_page(page)
         return await self._store.list_schedules(where, page)
 
     async def change(
@@ -154,18 +149,29 @@ class Scheduler:
         The next fire is recomputed, from now, only if the timetable changes.
         Raises InvalidField, NotFound, NameTaken, VersionConflict.
         """
+        return await self._write(schedule_id, self.edit(patch), user_id, expected_version)
+
+    def edit(self, patch: SchedulePatch | Mapping[str, Any]) -> ChangeFunction:
+        """What `change` does to a schedule, as a step of a larger change. Raises InvalidField."""
         values = read_draft(SchedulePatch, patch).values()
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
             return self._changed(schedule, values, now)
 
-        return await self._write(schedule_id, change, user_id, expected_version)
+        return change
+
+    async def alter(self, schedule_id: str, change: ChangeFunction, *, user_id: str | None = None) -> Schedule:
+        """Any other change: fires that are due and that it would make vanish are recorded as missed first.
+
+        Raises NotFound, NameTaken, and whatever `change` raises.
+        """
+        return await self._write(schedule_id, change, user_id)
 
     async def delete(self, schedule_id: str, *, user_id: str | None = None) -> None:
         """Its pending runs are cancelled. Raises NotFound."""
         if text_fault(schedule_id) or not await self._store.delete_schedule(schedule_id, user_id):
             raise NotFound("Schedule")
-        self._wakeup()
+        self._tell(schedule_id)
 
     async def enable(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
         """Fires from now on; what was due while it was disabled is not made up. Enabling twice changes nothing.
@@ -226,10 +232,11 @@ class Scheduler:
             return plan_trigger(schedule, situation, now, run_id)
 
         # The watch begins before the run exists, so that its end cannot be missed.
-        with self._watch(run_id) if self._watch else nullcontext(asyncio.Event()) as changed:
+        with self._reader.watching(run_id) as changed:
             _, run = await self._store.fire_one(schedule_id, plan, user_id=user_id)
             self._wakeup()
-            return await self._end_of(run, changed, wait_seconds)
+            self._publish(RunChanged(run_id=run.id, schedule_id=schedule_id))
+            return await self._reader.end_of(run, changed, wait_seconds)
 
     async def runs(
         self, schedule_id: str, where: RunFilter | None = None, page: PageRequest | None = None
@@ -239,28 +246,13 @@ class Scheduler:
         Raises NotFound, InvalidField.
         """
         where, page = replace(where or RunFilter(), schedule_id=schedule_id), page or PageRequest()
-        _check_page(page)
-        try:
-            await self.get(schedule_id, user_id=where.user_id)
-        except CorruptRow as error:
-            # Its history can be read all the same.
-            self._log.error("schedule_unreadable", schedule_id=schedule_id, reason=error.reason)
-        found = await self._store.list_runs(where, page)
-        attempts = await self._store.attempts_of([run.id for run in found.items])
-        details = tuple(RunDetail(run=run, attempts=tuple(attempts.get(run.id, ()))) for run in found.items)
-        return Page(
-            items=details,
-            total_count=found.total_count,
-            next_cursor=found.next_cursor,
-            faults=found.faults,
-        )
+        check_page(page)
+        await self._reader.require_schedule(schedule_id, where.user_id)
+        return await self._reader.page(where, page)
 
     async def run(self, schedule_id: str, run_id: str, *, user_id: str | None = None) -> RunDetail:
         """Raises NotFound, CorruptRow."""
-        run = None if text_fault(run_id) else await self._store.get_run(run_id)
-        if run is None or run.schedule_id != schedule_id or user_id not in (None, run.user_id):
-            raise NotFound("Schedule run")
-        return await self._with_attempts(run)
+        return await self._reader.with_attempts(await self._reader.find(schedule_id, run_id, user_id))
 
     # the installation
 
@@ -336,39 +328,12 @@ class Scheduler:
                     _, missed = await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)
                     self._log.warning("fires_missed", schedule=schedule_id, reason=Reason.CHANGED.text, run=missed.id)
             else:
-                self._wakeup()
+                self._tell(schedule_id)
                 return schedule
 
-    async def _end_of(self, run: Run, changed: asyncio.Event, wait_seconds: float) -> RunDetail:
-        """The run at its end, or as it stands after `wait_seconds`.
-
-        It exists by now: a database that goes away meanwhile must not look like a failed trigger.
-        """
-        deadline = self._clock.monotonic() + wait_seconds
-        try:
-            while not RunDetail(run=run).is_settled:
-                left = deadline - self._clock.monotonic()
-                if left <= 0:
-                    break
-                await self._first_of(changed, min(left, LOOK_SECONDS))
-                changed.clear()
-                run = await self._store.get_run(run.id) or run
-            return await self._with_attempts(run)
-        except StoreUnavailable as error:
-            self._log.warning("trigger_wait_ended", run_id=run.id, reason=str(error))
-            return RunDetail(run=run)
-
-    async def _first_of(self, changed: asyncio.Event, seconds: float) -> None:
-        waits = [asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _with_attempts(self, run: Run) -> RunDetail:
-        return RunDetail(run=run, attempts=tuple(await self._store.attempts(run.id)))
+    def _tell(self, schedule_id: str) -> None:
+        self._wakeup()
+        self._publish(ScheduleChanged(schedule_id=schedule_id))
 
 
 def _with_zone_data(schedule: Schedule, version: str, now: Instant) -> Schedule:
@@ -383,16 +348,3 @@ def _with_zone_data(schedule: Schedule, version: str, now: Instant) -> Schedule:
     except (CronError, ZoneError) as error:
         return replace(current, enabled=False, next_fire_at=None, disabled_reason=str(error))
     return current if moved.next_fire_at == schedule.next_fire_at else moved
-
-
-def _check_texts(**texts: str | None) -> None:
-    for field, text in texts.items():
-        fault = text_fault(text) if text else None
-        if fault:
-            raise InvalidField(field, fault)
-
-
-def _check_page(page: PageRequest) -> None:
-    _check_texts(cursor=page.cursor)
-    if (page.page - 1) * page.limit > PAGED_ROWS:
-        raise InvalidField("page", f"lies more than {PAGED_ROWS:,} rows deep: use next_cursor of the page before")

@@ -81,7 +81,7 @@ class PostgresBackend:
 
     async def empty(self) -> None:
         """The database is the test module's; every test starts without rows."""
-        tables = ", ".join(f"{{prefix}}{name}" for name in ("schedules", "runs", "attempts", "workers"))
+        tables = ", ".join(f"{{prefix}}{name}" for name in ("schedules", "runs", "attempts", "run_events", "workers"))
         await self.execute(f"TRUNCATE {tables}")
 
     async def open(self) -> Store:

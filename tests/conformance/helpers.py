@@ -29,7 +29,9 @@ ALL = PageRequest(limit=1000)
 SUCCESS = Outcome(kind=OutcomeKind.SUCCESS, status_code=200, output={"content": "done"})
 LATER = Outcome(kind=OutcomeKind.FAILED, retryable=True, error="try again")
 REFUSED = Outcome(kind=OutcomeKind.REFUSED, error="connection refused")
-PAUSED = Outcome(kind=OutcomeKind.PAUSED, requirements=[{"tool": "pay"}])
+PAUSED = Outcome(kind=OutcomeKind.PAUSED, requirements=[{"tool": "pay"}], agent_run_id="agent-1")
+CANCELLED = Outcome(kind=OutcomeKind.CANCELLED, error="cancelled")
+DETACHED = Outcome(kind=OutcomeKind.DETACHED)
 
 _entropy = count(1)
 
@@ -111,6 +113,23 @@ async def end(store: Store, claim: Claim, outcome: Outcome = SUCCESS, now: Insta
     settlement = settle(claim, outcome, await store.now() if now is None else now)
     assert await store.settle([settlement]) == {claim.run.id}
     return settlement
+
+
+async def paused(store: Store, schedule_id: str = "s1", **fields: Any) -> Run:
+    """A run of a new schedule that waits for a human."""
+    await store.insert_schedules([schedule(schedule_id, **fields)])
+    (claim,) = (await store.fire_due(firing(START), limit=1, worker_id="w1", slots=1)).claims
+    await end(store, claim, PAUSED)
+    return await run_of(store, claim.run.id)
+
+
+async def detached(store: Store, schedule_id: str = "s1", **fields: Any) -> Run:
+    """A run of a new schedule whose agent goes on without a worker."""
+    await store.insert_schedules([schedule(schedule_id, **fields)])
+    (claim,) = (await store.fire_due(firing(START), limit=1, worker_id="w1", slots=1)).claims
+    assert await store.note_agent_run(claim.run.id, claim.run.fence, "agent-1", "session-1")
+    await end(store, claim, DETACHED)
+    return await run_of(store, claim.run.id)
 
 
 async def run_of(store: Store, run_id: str) -> Run:

@@ -37,6 +37,7 @@ from agentclock.core.model import Instant, Overlap, RunStatus, Schedule
 from agentclock.core.planning import Plan, Situation, plan, plan_trigger
 from agentclock.ports import RunFilter, ScheduleFilter
 from agentclock.store import postgres_address, postgres_pool, postgres_runs
+from agentclock.store.migrating import load_migrations
 from agentclock.store.postgres import PostgresStore
 from agentclock.testing import FakeClock
 
@@ -52,7 +53,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def dsn(postgres_dsn: str) -> str:
-    execute(postgres_dsn, "TRUNCATE agentclock.schedules, agentclock.runs, agentclock.attempts, agentclock.workers")
+    tables = ", ".join(f"agentclock.{name}" for name in ("schedules", "runs", "attempts", "run_events", "workers"))
+    execute(postgres_dsn, f"TRUNCATE {tables}")
     return postgres_dsn
 
 
@@ -119,9 +121,11 @@ async def test_ten_processes_may_start_at_once(empty_postgres_dsn: str) -> None:
     processes = [await launch() for _ in range(10)]
     await asyncio.gather(*map(ready, processes))
     answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
-    assert [(out, errors) for out, errors in answers] == [(b"1\n", b"")] * 10
+    versions = [step.version for step in load_migrations("postgres")]
+    assert [(out, errors) for out, errors in answers] == [(b"%d\n" % versions[-1], b"")] * 10
     async with raw(empty_postgres_dsn) as connection:
-        assert await connection.fetchval("SELECT array_agg(version) FROM agentclock.migrations") == [1]
+        applied = "SELECT array_agg(version ORDER BY version) FROM agentclock.migrations"
+        assert await connection.fetchval(applied) == versions
 
 
 async def test_a_database_that_is_behind_is_left_alone_when_told_so(
@@ -572,4 +576,5 @@ async def test_migrating_behind_a_pooler(open_store: OpenStore, empty_postgres_d
     async with TransactionPooler(empty_postgres_dsn) as pooler:
         await asyncio.gather(*(open_store(pooler.dsn, pooler=True) for _ in range(2)))
     async with raw(empty_postgres_dsn) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM agentclock.migrations") == 1
+        steps = len(load_migrations("postgres"))
+        assert await connection.fetchval("SELECT count(*) FROM agentclock.migrations") == steps

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
+    CANCELLED,
     LATER,
     MINUTE,
     PAUSED,
@@ -47,7 +48,14 @@ async def test_a_claim_takes_the_run_with_its_schedule(store: Store, clock: Fake
     claimed = await store.claim("w1", 10)
     now = clock.now()
     expected = replace(
-        run, status=RunStatus.RUNNING, attempt=1, fence=1, worker_id="w1", worker="host w1", started_at=now
+        run,
+        status=RunStatus.RUNNING,
+        attempt=1,
+        fence=1,
+        worker_id="w1",
+        worker="host w1",
+        started_at=now,
+        attempt_started_at=now,
     )
     assert claimed == Claimed(claims=(Claim(run=expected, schedule=await schedule_of(store)),))
     assert await store.get_run(run.id) == expected
@@ -297,7 +305,10 @@ async def test_a_retry_or_a_pause_keeps_the_others_waiting(store: Store, clock: 
     (claim,) = (await store.claim("w1", 5)).claims
     await end(store, claim, PAUSED)
     assert (await run_of(store, run.id)).available_at is None
-    assert await store.request_cancel(claim.run.id) is RunStatus.CANCELLED
+    assert await store.request_cancel(claim.run.id) is RunStatus.PENDING
+    assert (await run_of(store, run.id)).available_at is None
+    (claim,) = (await store.claim("w1", 5)).claims
+    await end(store, claim, CANCELLED)
     assert (await run_of(store, run.id)).available_at == clock.now()
 
 
@@ -319,8 +330,9 @@ async def test_a_pending_run_is_cancelled_at_once(store: Store) -> None:
     (run,) = await queued(store, "s1")
     assert await store.request_cancel(run.id) is RunStatus.CANCELLED
     cancelled = await run_of(store, run.id)
-    assert (cancelled.status, cancelled.completed_at) == (RunStatus.CANCELLED, START)
-    assert await store.request_cancel(run.id) is RunStatus.CANCELLED
+    assert (cancelled.status, cancelled.completed_at, cancelled.error) == (RunStatus.CANCELLED, START, "cancelled")
+    assert await store.request_cancel(run.id, "again") is RunStatus.CANCELLED
+    assert await run_of(store, run.id) == cancelled
     assert await store.request_cancel(fire_run_id("nobody", 1)) is None
     assert await store.request_cancel("no id at all \ud800") is None
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import pytest
 from tests.conformance.helpers import (
+    CANCELLED,
     MINUTE,
     PAUSED,
     START,
+    detached,
     end,
     firing,
     held,
     history,
     manual_id,
     nothing,
+    paused,
     register,
     run_of,
     schedule,
@@ -22,7 +27,17 @@ from tests.conformance.helpers import (
 )
 
 from agentclock.core.ids import fire_run_id
-from agentclock.core.model import CatchUp, Cause, Overlap, Reason, Run, RunStatus, Schedule
+from agentclock.core.model import (
+    CatchUp,
+    Cause,
+    Instruction,
+    InstructionKind,
+    Overlap,
+    Reason,
+    Run,
+    RunStatus,
+    Schedule,
+)
 from agentclock.core.planning import CHUNK, Plan, Situation, plan
 from agentclock.ports import Fired, Store
 from agentclock.testing import FakeClock
@@ -232,16 +247,22 @@ async def test_overlap_cancel_of_what_does_not_run_starts_at_once(store: Store, 
     assert (await run_of(store, first.id)).status is RunStatus.CANCELLED
 
 
-async def test_overlap_cancel_ends_a_paused_run(store: Store, clock: FakeClock) -> None:
+@pytest.mark.parametrize("unwatched", [paused, detached])
+async def test_overlap_cancel_has_an_unwatched_agent_stopped_before_the_next_run(
+    store: Store, clock: FakeClock, unwatched: Callable[[Store], Awaitable[Run]]
+) -> None:
     await register(store, lease_seconds=3600)
-    paused = await held(store)
-    await end(store, paused, PAUSED)
+    run = await unwatched(store)
     due = START + MINUTE
     await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.CANCEL, next_fire_at=due))
     (fired,) = await fire(store, clock)
-    ended = await run_of(store, paused.run.id)
-    assert (ended.status, ended.completed_at) == (RunStatus.CANCELLED, clock.now())
-    assert [run.available_at for run in fired.runs] == [clock.now()]
+    assert [run.available_at for run in fired.runs] == [None]
+    (claim,) = (await store.claim("w1", 5)).claims
+    assert (claim.run.id, claim.run.attempt, claim.run.cancel_requested) == (run.id, 1, False)
+    why = "cancelled: a newer fire of the schedule replaced it"
+    assert claim.run.instruction == Instruction(kind=InstructionKind.CANCEL, why=why)
+    await end(store, claim, CANCELLED)
+    assert [claim.run.id for claim in (await store.claim("w1", 5)).claims] == [run.id for run in fired.runs]
 
 
 # absences

@@ -12,7 +12,7 @@ from agentclock.core.model import RunStatus
 from agentclock.ports import RunFilter, Store
 from agentclock.store.filters import Selection, run_selection
 from agentclock.store.queries import Dialect, Queries
-from agentclock.store.sqlite_runs import bounded_selection, only_active
+from agentclock.store.sqlite_history import bounded_selection, only_active
 
 HOT: dict[str, set[str]] = {
     "due_schedules": {"schedules_due"},

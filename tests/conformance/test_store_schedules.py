@@ -9,10 +9,11 @@ from tests.conformance.conftest import Backend
 from tests.conformance.helpers import (
     ALL,
     MINUTE,
-    PAUSED,
     START,
+    detached,
     end,
     held,
+    paused,
     queued,
     register,
     run_of,
@@ -22,7 +23,11 @@ from tests.conformance.helpers import (
 
 from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import (
+    ApprovalAction,
     CatchUp,
+    Instruction,
+    InstructionKind,
+    OnLost,
     Overlap,
     RetryBackoff,
     RetryPolicy,
@@ -163,20 +168,23 @@ async def test_what_a_change_raises_arrives_and_nothing_is_written(store: Store)
 
 async def test_a_deleted_schedule_is_gone_and_its_open_runs_are_cancelled(store: Store) -> None:
     await register(store)
-    paused = await held(store, "paused")
-    await end(store, paused, PAUSED)
+    waiting = [await paused(store, "paused"), await detached(store, "detached")]
     running = await held(store, "running")
     (pending,) = await queued(store, "pending")
-    for schedule_id in ("paused", "running", "pending"):
+    for schedule_id in ("paused", "detached", "running", "pending"):
         assert await store.delete_schedule(schedule_id)
         assert not await store.delete_schedule(schedule_id)
         assert await store.get_schedule(schedule_id) is None
-    assert (await run_of(store, paused.run.id)).status is RunStatus.CANCELLED
-    assert (await run_of(store, running.run.id)).status is RunStatus.RUNNING
+    assert await run_of(store, running.run.id) == running.run
     cancelled = await run_of(store, pending.id)
     assert (cancelled.status, cancelled.completed_at) == (RunStatus.CANCELLED, START)
+    assert cancelled.error == "cancelled: the schedule was deleted"
     assert (await store.list_schedules(ScheduleFilter(), ALL)).total_count == 0
-    assert (await store.claim("w1", 10)).claims == ()
+    left = (await store.claim("w1", 10)).claims  # whose agents are still to be stopped
+    assert {claim.run.id for claim in left} == {run.id for run in waiting}
+    assert {claim.run.instruction for claim in left} == {
+        Instruction(kind=InstructionKind.CANCEL, why="cancelled: the schedule was deleted")
+    }
     await end(store, running)
 
 

@@ -15,6 +15,7 @@ from agentclock.core.errors import StoreUnavailable
 from agentclock.core.planning import plan
 from agentclock.ports import PageRequest, ScheduleFilter
 from agentclock.store import sqlite_file
+from agentclock.store.migrating import load_migrations
 from agentclock.store.sqlite import SqliteStore
 from agentclock.testing import FakeClock
 
@@ -31,7 +32,7 @@ async def test_many_processes_start_at_once_on_a_new_file(tmp_path: Path) -> Non
     await store.open()
     found = await store.list_schedules(ScheduleFilter(), ALL)
     assert sorted(row.name for row in found.items) == sorted(names)
-    assert (await store.health()).schema_version == 1
+    assert (await store.health()).schema_version == len(load_migrations("sqlite"))
     await store.close()
 
 

@@ -158,14 +158,21 @@ async def test_a_server_without_tls() -> None:
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 O"])
 async def test_a_connection_that_breaks_before_the_answer(raw: bytes) -> None:
     outcome = await outcome_from(answering(raw))
-    assert (outcome.kind, outcome.retryable, outcome.status_code) == (OutcomeKind.FAILED, True, None)
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.LOST, None)
     assert "the target may have done the work" in str(outcome.error)
 
 
 async def test_a_connection_that_breaks_within_the_answer() -> None:
     outcome = await outcome_from(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"))
-    assert (outcome.kind, outcome.retryable, outcome.status_code) == (OutcomeKind.FAILED, True, 200)
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.LOST, 200)
     assert "broke in the middle of the answer 200" in str(outcome.error)
+
+
+@pytest.mark.parametrize(("status", "retryable"), [(503, True), (404, False)])
+async def test_a_target_that_begins_to_say_no_has_failed(status: int, retryable: bool) -> None:
+    outcome = await outcome_from(answering(f"HTTP/1.1 {status} X\r\nContent-Length: 100\r\n\r\nhalf".encode()))
+    assert (outcome.kind, outcome.retryable, outcome.status_code) == (OutcomeKind.FAILED, retryable, status)
+    assert f"broke in the middle of the answer {status}" in str(outcome.error)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +226,7 @@ async def test_a_charset_that_python_knows_but_cannot_read_text_with(charset: st
 
 async def test_a_head_that_is_cut_off_is_told_in_words() -> None:
     outcome = await outcome_from(answering(b"HTTP/1.1 200 OK\r\nX-Some"))
-    assert (outcome.kind, outcome.retryable) == (OutcomeKind.FAILED, True)
+    assert outcome.kind is OutcomeKind.LOST
     assert outcome.error == f"{MAYBE_DONE} (the server closed the connection)"
 
 

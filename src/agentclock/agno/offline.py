@@ -14,8 +14,8 @@ import math
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agno.exceptions import ModelProviderError
@@ -33,13 +33,22 @@ _RESULT_LENGTH: Final = 600
 _LONGEST_PAUSE_SECONDS: Final = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call that the model is told to make."""
+
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass
 class OfflineModel(Model):
     """Answers in words of its own, the first time in a turn with a tool call if a tool is offered.
 
     `delay_seconds` is the pause before each delta; `seconds`, if given, is how long the answer takes as a
-    whole instead. `script` replaces the composed answer, delta by delta, and calls no tool. `fail_with` lets
-    the answer break off after its first delta with that message.
+    whole instead. `calls` are the tool calls of a turn, one after the other, before the answer: a list, or what a
+    function makes of the question. `script` replaces the composed answer, delta by delta; with it only `calls` are
+    made. `fail_with` lets the answer break off after its first delta with that message.
     """
 
     id: str = "offline"
@@ -47,6 +56,7 @@ class OfflineModel(Model):
     provider: str | None = "agentclock"
     delay_seconds: float = 0.03
     seconds: float | None = None
+    calls: Sequence[Call] | Callable[[str], Sequence[Call]] | None = None
     script: Sequence[str] = ()
     fail_with: str | None = None
 
@@ -84,8 +94,8 @@ class OfflineModel(Model):
     ) -> Iterator[tuple[float, ModelResponse]]:
         """What to send, each with the pause before it; the token count comes with the last delta."""
         turn = _Turn.of(messages)
-        if tools and not turn.results and not self.script:
-            call = turn.call(tools)
+        call = self._call(turn, tools or [])
+        if call is not None:
             usage = _usage(messages, json.dumps(call))
             yield self.delay_seconds, ModelResponse(role="assistant", tool_calls=[call], response_usage=usage)
             return
@@ -97,6 +107,14 @@ class OfflineModel(Model):
             yield pause_seconds, ModelResponse(role="assistant", content=text, response_usage=tokens)
             if self.fail_with is not None:
                 raise ModelProviderError(message=self.fail_with, model_name=self.name, model_id=self.id)
+
+    def _call(self, turn: _Turn, tools: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The turn's next tool call, None when it is time to answer."""
+        if self.calls is not None:
+            told = self.calls(turn.question) if callable(self.calls) else self.calls
+            made = len(turn.results)
+            return turn.told_call(told[made]) if made < len(told) else None
+        return turn.call(tools) if tools and not turn.results and not self.script else None
 
     def _paced(self, pieces: list[str]) -> tuple[list[str], float]:
         """The pieces to say, over and over if the answer has to last longer, and the pause before each."""
@@ -138,10 +156,14 @@ class _Turn:
         asked = set(re.findall(r"[a-z]+", self.question.lower()))
         functions = sorted((tool["function"] for tool in tools), key=lambda f: str(f["name"]))
         chosen = max(functions, key=lambda f: len(asked & set(str(f["name"]).lower().split("_"))))
+        return self.told_call(Call(chosen["name"], self._arguments(chosen)))
+
+    def told_call(self, call: Call) -> dict[str, Any]:
+        """The call as agno takes it, with an id of its own in the conversation."""
         return {
             "id": f"call_{self.seed:08x}",
             "type": "function",
-            "function": {"name": chosen["name"], "arguments": json.dumps(self._arguments(chosen))},
+            "function": {"name": call.tool, "arguments": json.dumps(dict(call.arguments))},
         }
 
     def _arguments(self, function: dict[str, Any]) -> dict[str, Any]:

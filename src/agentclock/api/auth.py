@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Final, Protocol, TypeAlias
 
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.params import Depends as Dependency
 
 from agentclock.core.model import Target
 
@@ -47,3 +49,32 @@ class OpenGuard:
 
     async def may_call(self, request: Request, target: Target) -> None:
         """Everybody may."""
+
+
+_CALLER: Final = "agentclock.caller"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A route's dependency: the guard's word on who calls and whether they may. Asked once a request."""
+
+    guard: Guard
+    permission: Permission
+
+    async def __call__(self, request: Request) -> None:
+        if _CALLER not in request.scope:
+            request.scope[_CALLER] = await self.guard.admit(request, self.permission)
+
+
+def admission_of(dependencies: Sequence[Dependency]) -> Admission | None:
+    """The admission among a route's dependencies."""
+    found = (one.dependency for one in dependencies)
+    return next((one for one in found if isinstance(one, Admission)), None)
+
+
+async def _admitted(request: Request) -> Caller:
+    caller: Caller = request.scope[_CALLER]
+    return caller
+
+
+TheCaller: TypeAlias = Annotated[Caller, Depends(_admitted)]

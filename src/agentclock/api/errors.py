@@ -12,9 +12,20 @@ import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
-from agentclock.core.errors import Conflict, CorruptRow, InvalidField, NotFound, StoreUnavailable, Unavailable
+from agentclock.core.errors import (
+    Conflict,
+    CorruptRow,
+    Forbidden,
+    InvalidField,
+    NotFound,
+    StoreUnavailable,
+    Unauthenticated,
+    Unavailable,
+)
 from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message
+from agentclock.runs import Answers
 
 RETRY_AFTER_SECONDS: Final = 5
 _MOST_FAULTS: Final = 20
@@ -31,6 +42,8 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
     if isinstance(error, InvalidField):
         return _invalid([_field_fault(error, request)])
     status, detail = _meaning(error)
+    if status is HTTPStatus.UNAUTHORIZED:
+        return _answer(status, detail, {"WWW-Authenticate": "Bearer"})
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _answer(status, detail)
     log = structlog.get_logger("agentclock.api").bind(method=request.method, route=_route_of(request))
@@ -44,6 +57,10 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
 
 def _meaning(error: Exception) -> tuple[HTTPStatus, str]:
     match error:
+        case Unauthenticated():
+            return HTTPStatus.UNAUTHORIZED, str(error) or "Authentication required"
+        case Forbidden():
+            return HTTPStatus.FORBIDDEN, str(error) or "Insufficient permissions"
         case NotFound():
             return HTTPStatus.NOT_FOUND, str(error)
         case Conflict():
@@ -77,12 +94,17 @@ def _field_fault(error: InvalidField, request: Request) -> dict[str, Any]:
 
 def _fault(error: Mapping[str, Any], request: Request) -> dict[str, Any]:
     loc = error["loc"]
-    known = (PreviewDraft if request.method == "GET" else ScheduleDraft).model_fields.keys()
-    message = fault_message(error["type"], str(loc[-1]), error["msg"], known)
+    message = fault_message(error["type"], str(loc[-1]), error["msg"], _fields_of(request).model_fields.keys())
     fault = {"type": error["type"], "loc": list(loc), "msg": message, "ctx": error.get("ctx") or {}}
     if "input" in error:
         fault["input"] = error["input"]
     return _printable(fault)
+
+
+def _fields_of(request: Request) -> type[BaseModel]:
+    if request.method == "GET":
+        return PreviewDraft
+    return Answers if request.scope["path"].endswith("/continue") else ScheduleDraft
 
 
 def _printable(fault: Mapping[str, Any]) -> dict[str, Any]:

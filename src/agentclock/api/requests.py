@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from agentclock.api.auth import admission_of
 from agentclock.api.errors import error_response
 from agentclock.drafts import PAYLOAD_BYTES, PAYLOAD_DEPTH
 
@@ -21,14 +22,18 @@ BODY_BYTES: Final = 4 * PAYLOAD_BYTES
 
 
 class ApiRoute(APIRoute):
-    """A route whose body is read strictly and whose errors have our shapes, whichever app it is part of."""
+    """A route that admits callers before it reads anything of theirs, reads bodies strictly and answers errors in our
+    shapes, whichever app it is part of."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
+        admission = admission_of(self.dependencies)
 
         async def guarded(request: Request) -> Response:
             try:
+                if admission is not None:
+                    await admission(request)
                 return await handle(await _strictly_read(request) if takes_body else request)
             except HTTPException:
                 raise

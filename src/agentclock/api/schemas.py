@@ -1,60 +1,20 @@
-"""The wire shapes of answers. AgentOS's own fields keep its names and its epoch seconds; our additional times are
+"""The wire shapes of schedules, lists and errors. AgentOS's own fields keep its names and its epoch seconds; our additional times are
 RFC 3339 in UTC with milliseconds.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentclock.api.values import epoch_seconds, iso_or_null, presentable
 from agentclock.core.instants import iso_utc
-from agentclock.core.model import SECOND, Attempt, CatchUp, Cause, Instant, Json, Overlap, RetryBackoff, RunStatus
+from agentclock.core.model import SECOND, ApprovalAction, CatchUp, OnLost, Overlap, RetryBackoff
 from agentclock.core.model import Schedule as ScheduleRow
-from agentclock.drafts import PAYLOAD_DEPTH, is_deeper
 from agentclock.ports import Page
 from agentclock.scheduler import Preview as PreviewResult
-from agentclock.scheduler import RunDetail
 from agentclock.timing import Description
-
-_ELLIPSIS: Final = "…"
-
-
-def presentable(value: Json) -> Json:
-    """Stored JSON as it can be sent: what a target once answered must never break a list.
-
-    Lone surrogates become "?", numbers that JSON lacks become null, what is nested too deep is cut.
-    """
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return _repaired(value, PAYLOAD_DEPTH)
-    return _repaired(value, PAYLOAD_DEPTH) if is_deeper(value, PAYLOAD_DEPTH) else value
-
-
-def _repaired(value: Json, levels: int) -> Json:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case float() if not math.isfinite(value):
-            return None
-        case dict():
-            return {_repaired(k, 0): _repaired(v, levels - 1) for k, v in value.items()} if levels else _ELLIPSIS
-        case list():
-            return [_repaired(item, levels - 1) for item in value] if levels else _ELLIPSIS
-        case _:
-            return value
-
-
-def _seconds(at: Instant | None) -> int | None:
-    return None if at is None else at // SECOND
-
-
-def _iso(at: Instant | None) -> str | None:
-    return None if at is None else iso_utc(at)
-
 
 class Schedule(BaseModel):
     """A schedule: when, what is called, and the policies."""
@@ -92,7 +52,13 @@ class Schedule(BaseModel):
     misfire_grace_seconds: int
     retry_backoff: RetryBackoff
     retry_max_delay_seconds: int
+    idle_timeout_seconds: int | None = Field(description="An agent silent for so long is stopped; null: no limit.")
+    approval_timeout_seconds: int | None = Field(description="How long a run waits for a human; null: for ever.")
+    approval_timeout_action: ApprovalAction = Field(description="How a run ends that nobody answered in time.")
+    on_lost: OnLost | None = Field(description="As it was written; null: by the method.")
+    retries_lost: bool = Field(description="Whether an attempt whose end nobody knows is made again: on_lost applied.")
     tags: list[str]
+    provenance: Any = Field(description="Of a schedule that an agent made: which run of which component did.")
     version: int = Field(description="Grows with each change; send it as If-Match.")
     next_fire_at: str | None = Field(description="next_run_at as RFC 3339 with milliseconds.")
 
@@ -138,18 +104,18 @@ def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
         "max_retries": row.retry.max_retries,
         "retry_delay_seconds": row.retry.delay_seconds,
         "enabled": row.enabled,
-        "next_run_at": _seconds(row.next_fire_at),
+        "next_run_at": epoch_seconds(row.next_fire_at),
         "managed_by": row.managed_by,
         "target_type": component[0] if component else None,
         "target_id": component[1] if component else None,
         "disabled_reason": row.disabled_reason,
-        "created_at": _seconds(row.created_at),
-        "updated_at": _seconds(row.updated_at),
+        "created_at": epoch_seconds(row.created_at),
+        "updated_at": epoch_seconds(row.updated_at),
         "target": row.target.name,
-        "run_at": _iso(row.run_at),
+        "run_at": iso_or_null(row.run_at),
         "interval_seconds": row.interval_seconds,
-        "start_at": _iso(row.start_at),
-        "end_at": _iso(row.end_at),
+        "start_at": iso_or_null(row.start_at),
+        "end_at": iso_or_null(row.end_at),
         "max_runs": row.max_runs,
         "jitter_seconds": row.jitter_seconds,
         "overlap": row.overlap,
@@ -158,9 +124,15 @@ def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
         "misfire_grace_seconds": row.misfire_grace_seconds,
         "retry_backoff": row.retry.backoff,
         "retry_max_delay_seconds": row.retry.max_delay_seconds,
+        "idle_timeout_seconds": row.idle_timeout_seconds,
+        "approval_timeout_seconds": row.approval_timeout_seconds,
+        "approval_timeout_action": row.approval_timeout_action,
+        "on_lost": row.on_lost,
+        "retries_lost": row.retries_lost,
         "tags": list(row.tags),
+        "provenance": presentable(row.provenance),
         "version": row.version,
-        "next_fire_at": _iso(row.next_fire_at),
+        "next_fire_at": iso_or_null(row.next_fire_at),
     }
 
 
@@ -189,93 +161,8 @@ def schedule_state_out(row: ScheduleRow) -> ScheduleState:
         id=row.id,
         name=row.name,
         enabled=row.enabled,
-        next_run_at=_seconds(row.next_fire_at),
-        updated_at=_seconds(row.updated_at),
-    )
-
-
-class RunAttempt(BaseModel):
-    """One try of a run, counted from 1. Times are RFC 3339."""
-
-    number: int
-    status: RunStatus
-    started_at: str
-    completed_at: str | None
-    status_code: int | None
-    run_id: str | None = Field(description="The id that AgentOS gave its own run.")
-    error: str | None
-    worker: str | None
-
-
-class Run(BaseModel):
-    """The execution of one fire, all attempts included; or fires that made no run (skipped, missed)."""
-
-    id: str
-    schedule_id: str
-    user_id: str | None
-    attempt: int = Field(description="Number of the latest attempt; 0 before the first.")
-    triggered_at: int = Field(description="Epoch seconds: the start, or the creation of a run not yet started.")
-    completed_at: int | None = Field(description="Epoch seconds.")
-    status: RunStatus
-    status_code: int | None
-    run_id: str | None = Field(description="The id that AgentOS gave its own run.")
-    session_id: str | None
-    error: str | None
-    input: Any
-    output: Any = Field(description='{"content", "content_type"} or null.')
-    requirements: Any = Field(description="What a paused run waits for; null otherwise.")
-    created_at: int = Field(description="Epoch seconds.")
-    fire_at: str = Field(description="When the run was due; for skipped and missed fires the first of them.")
-    last_fire_at: str | None = Field(description="For skipped and missed fires the last of them.")
-    fire_count: int = Field(description="How many fires this row stands for.")
-    cause: Cause
-    reason: str | None = Field(description="Why the fires made no run.")
-    available_at: str | None = Field(description="When a pending run may start.")
-    worker: str | None
-    metrics: Any
-    attempts: list[RunAttempt]
-
-
-def run_out(detail: RunDetail) -> Run:
-    run = detail.run
-    return Run(
-        id=run.id,
-        schedule_id=run.schedule_id,
-        user_id=run.user_id,
-        attempt=run.attempt,
-        triggered_at=(run.created_at if run.started_at is None else run.started_at) // SECOND,
-        completed_at=_seconds(run.completed_at),
-        status=run.status,
-        status_code=run.status_code,
-        run_id=run.agent_run_id,
-        session_id=run.session_id,
-        error=run.error,
-        input=presentable(run.input),
-        output=presentable(run.output),
-        requirements=presentable(run.requirements) if run.status is RunStatus.PAUSED else None,
-        created_at=run.created_at // SECOND,
-        fire_at=iso_utc(run.fire_at),
-        last_fire_at=_iso(run.last_fire_at),
-        fire_count=run.fire_count,
-        cause=run.cause,
-        reason=run.reason.text if run.reason else None,
-        available_at=_iso(run.available_at),
-        worker=run.worker,
-        metrics=presentable(run.metrics),
-        attempts=[_attempt_out(attempt) for attempt in detail.attempts],
-    )
-
-
-def _attempt_out(attempt: Attempt) -> RunAttempt:
-    return RunAttempt(
-        number=attempt.number,
-        status=attempt.status,
-        started_at=iso_utc(attempt.started_at),
-        completed_at=_iso(attempt.completed_at),
-        status_code=attempt.status_code,
-        run_id=attempt.agent_run_id,
-        error=attempt.error,
-        worker=attempt.worker,
+        next_run_at=epoch_seconds(row.next_fire_at),
+        updated_at=epoch_seconds(row.updated_at),
     )
 
 
@@ -298,11 +185,6 @@ class Meta(BaseModel):
 
 class ScheduleList(BaseModel):
     data: list[Schedule]
-    meta: Meta
-
-
-class RunList(BaseModel):
-    data: list[Run]
     meta: Meta
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from agentclock.core.model import Cause, Instant, Json, Reason, Run, RunStatus
+from agentclock.core.model import Cause, Instant, InstructionKind, Json, Reason, Run, RunStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,8 @@ class FiresAbsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted:
-    """`at` is the worker's clock just before the request leaves."""
+    """`at` is the worker's clock just before the request leaves. A run with an instruction begins no attempt: its
+    present one goes on in this worker's hands."""
 
     run: Run
     schedule_name: str
@@ -73,9 +74,10 @@ class ScheduleChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettled:
-    """An attempt ended; `status` is the run's state after it (pending: it will be tried again).
+    """A worker is done with a run; `status` is the run's state after it (pending: it will be tried again).
 
-    `attempt_spent` False: the target accepted nothing, the next try has the same number.
+    `attempt_spent` False: the target accepted nothing, the next try has the same number. `goes_on`: what whoever takes
+    the run up next will do with the present attempt, whose agent is still there; None: the attempt ended.
     """
 
     run: Run
@@ -86,6 +88,7 @@ class RunSettled:
     error: str | None
     output: Json
     at: Instant
+    goes_on: InstructionKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,16 +83,11 @@ def settle(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
     run, policy = claim.run, claim.schedule.retry
     if outcome.kind is OutcomeKind.DETACHED:
         return _let_go(claim, outcome, now)
-    if outcome.kind is OutcomeKind.REFUSED and not run.cancel_requested:
-        patience_ms = _patience_left_ms(claim, now)
-        if patience_ms > 0:
-            available_at = now + min(refusal_pause_ms(run.refusals), patience_ms)
-            if run.instruction is not None:
-                return replace(_let_go(claim, outcome, now), available_at=available_at, refusals=run.refusals + 1)
-            return _settlement(claim, outcome, now, RunStatus.PENDING, available_at, None)
-    ended = attempt_end(outcome)
-    if run.cancel_requested and ended not in (RunStatus.SUCCESS, RunStatus.PAUSED):
-        ended = RunStatus.CANCELLED
+    if outcome.kind is OutcomeKind.REFUSED and not run.cancel_requested and (left_ms := _patience_left_ms(claim, now)):
+        return _refused(claim, outcome, now, left_ms)
+    ended, wanted = _end_of(claim, outcome), _wanted_end(claim)
+    if wanted is not None and ended not in (RunStatus.SUCCESS, RunStatus.PAUSED):
+        return _settlement(claim, outcome, now, wanted, None, wanted)
     if ended is RunStatus.PAUSED:
         return _paused(claim, outcome, now)
     if _may_retry(claim, outcome, ended) and run.attempt <= policy.max_retries:
@@ -123,13 +118,15 @@ def refusal_pause_ms(refusals: int) -> int:
 def _patience_left_ms(claim: Claim, now: Instant) -> int:
     """How much longer refused connections cost no attempt: the run's timeout, counted anew for each attempt.
 
-    For the first attempt it counts from the run's start; for later ones, whose start is not on record, by the pauses
-    made so far.
+    For the first attempt it counts from the run's start; for later ones, and for a run that has an agent run already
+    (it may have waited for a human for days), by the pauses made so far.
     """
     run, timeout_ms = claim.run, claim.schedule.timeout_seconds * SECOND
-    if run.attempt == 1:
-        return timeout_ms - (now - (now if run.started_at is None else run.started_at))
-    return timeout_ms - sum(refusal_pause_ms(earlier) for earlier in range(run.refusals))
+    if run.attempt == 1 and run.instruction is None:
+        used_ms = now - (now if run.started_at is None else run.started_at)
+    else:
+        used_ms = sum(refusal_pause_ms(earlier) for earlier in range(run.refusals))
+    return max(0, timeout_ms - used_ms)
 
 
 def next_review_at(paused_at: Instant, approval_due_at: Instant | None, now: Instant) -> Instant:
@@ -137,6 +134,14 @@ def next_review_at(paused_at: Instant, approval_due_at: Instant | None, now: Ins
     soonest, rarest = (seconds * SECOND for seconds in REVIEW_SECONDS)
     review_at = now + min(max((now - paused_at) // 10, soonest), rarest)
     return review_at if approval_due_at is None else min(review_at, max(approval_due_at, now))
+
+
+def _refused(claim: Claim, outcome: Outcome, now: Instant, patience_ms: int) -> Settlement:
+    run = claim.run
+    available_at = now + min(refusal_pause_ms(run.refusals), patience_ms)
+    if run.instruction is None:
+        return _settlement(claim, outcome, now, RunStatus.PENDING, available_at, None)
+    return replace(_let_go(claim, outcome, now), available_at=available_at, refusals=run.refusals + 1)
 
 
 def _let_go(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
@@ -147,18 +152,34 @@ def _let_go(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
 
 
 def _paused(claim: Claim, outcome: Outcome, now: Instant) -> Settlement:
-    if claim.run.cancel_requested:
-        cancel = Instruction(kind=InstructionKind.CANCEL, why="cancelled")
-        return replace(_let_go(claim, outcome, now), instruction=cancel)
+    if _wanted_end(claim) is not None:
+        told = claim.run.instruction
+        if told is None or told.kind is not InstructionKind.CANCEL:
+            told = Instruction(kind=InstructionKind.CANCEL, why="cancelled")
+        return replace(_let_go(claim, outcome, now), instruction=told)
     timeout = claim.schedule.approval_timeout_seconds
     due_at = None if timeout is None else now + timeout * SECOND
     settlement = _settlement(claim, outcome, now, RunStatus.PAUSED, None, RunStatus.PAUSED)
     return replace(settlement, approval_due_at=due_at, review_at=next_review_at(now, due_at, now))
 
 
+def _end_of(claim: Claim, outcome: Outcome) -> RunStatus:
+    """How the attempt ended. Of an agent run whose AgentOS accepts no connection any more nobody knows how it ended."""
+    if outcome.kind is OutcomeKind.REFUSED and claim.run.instruction is not None:
+        return RunStatus.LOST
+    return attempt_end(outcome)
+
+
+def _wanted_end(claim: Claim) -> RunStatus | None:
+    """What the run becomes because somebody wants it to end; such a run is never retried."""
+    instruction = claim.run.instruction
+    if instruction is not None and instruction.kind is InstructionKind.CANCEL:
+        return instruction.ends_as
+    return RunStatus.CANCELLED if claim.run.cancel_requested else None
+
+
 def _may_retry(claim: Claim, outcome: Outcome, ended: RunStatus) -> bool:
-    """A user's cancel is never retried; a timeout always may be, a lost attempt if the schedule says so; the rest
-    says so itself."""
+    """A timeout always may be, a lost attempt if the schedule says so; the rest says so itself."""
     if ended is RunStatus.LOST:
         return claim.schedule.retries_lost
     if ended is RunStatus.TIMEOUT:

@@ -98,4 +98,5 @@ def _settled(claim: Claim, settlement: Settlement) -> RunSettled:
         error=settlement.outcome.error,
         output=settlement.outcome.output,
         at=settlement.ended_at,
+        goes_on=None if settlement.instruction is None else settlement.instruction.kind,
     )

@@ -40,9 +40,7 @@ def log_event(event: Event) -> None:
                 last=iso_utc(event.last_fire_at),
             )
         case AttemptStarted():
-            late_ms = event.at - event.run.fire_at
-            run = event.run
-            log.info("attempt_started", schedule=event.schedule_name, run=run.id, attempt=run.attempt, late_ms=late_ms)
+            _log_started(event)
         case AgentEvent():
             log.debug("agent_event", run=event.run_id, type=event.type)
         case EventsLogged() | RunChanged() | ScheduleChanged():
@@ -59,10 +57,22 @@ def log_event(event: Event) -> None:
             assert_never(never)
 
 
+def _log_started(event: AttemptStarted) -> None:
+    run, log = event.run, structlog.get_logger("agentclock")
+    facts: dict[str, object] = {"schedule": event.schedule_name, "run": run.id, "attempt": run.attempt}
+    if run.instruction is None:
+        log.info("attempt_started", **facts, late_ms=event.at - run.fire_at)
+    else:
+        instruction = run.instruction
+        log.info("run_taken_up", **facts, instruction=instruction.kind.value, why=instruction.why, by=instruction.by)
+
+
 def _log_settled(event: RunSettled) -> None:
     log = structlog.get_logger("agentclock")
     facts: dict[str, object] = {"schedule": event.schedule_name, "run": event.run.id, "attempt": event.run.attempt}
-    if event.available_at is not None and not event.attempt_spent:
+    if event.goes_on is not None:
+        log.info("run_handed_over", **facts, instruction=event.goes_on.value, error=event.error)
+    elif event.available_at is not None and not event.attempt_spent:
         log.warning("connection_refused", **facts, error=event.error, next_try=iso_utc(event.available_at))
     elif event.available_at is not None:
         log.warning("attempt_failed", **facts, error=event.error, next_attempt=iso_utc(event.available_at))

@@ -1,15 +1,16 @@
-"""The keeper: renews this worker's lease, takes over what dead workers left, tidies history."""
+"""The keeper: renews this worker's lease, takes over what dead workers left, looks after paused runs, tidies."""
 
 from __future__ import annotations
 
 import asyncio
 
 from agentclock.core.errors import AgentclockError
-from agentclock.core.model import DAY_SECONDS, SECOND, Outcome, OutcomeKind
+from agentclock.core.model import DAY_SECONDS, SECOND, Claim, Outcome, OutcomeKind
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
+from agentclock.engine.reviewer import Reviewer
 from agentclock.engine.worker import Worker
-from agentclock.ports import Clock, Store
+from agentclock.ports import Clock, Executor, Store, Wakeup
 
 BATCH = 100
 PRUNE_BATCH = 5_000
@@ -23,6 +24,8 @@ class Declared(AgentclockError):
 
 
 class Keeper:
+    """Rung often: all that costs a write has its own time, only wishes to cancel are heeded at each step."""
+
     def __init__(
         self,
         store: Store,
@@ -31,6 +34,8 @@ class Keeper:
         clock: Clock,
         bus: Bus,
         *,
+        executor: Executor,
+        wakeup: Wakeup,
         lease_seconds: float,
         history_days: int | None,
     ) -> None:
@@ -38,22 +43,40 @@ class Keeper:
         self._worker = worker
         self._completer = completer
         self._clock = clock
-        self._bus = bus
+        self._executor = executor
+        self._wakeup = wakeup
         self._lease_seconds = lease_seconds
         self._history_days = history_days
+        self.reviewer = Reviewer(store, executor, clock, bus, wakeup, wake=worker.wake)
         self._renewed_at: float | None = None
         self._patient_until = 0.0
+        self._more_orphans = False
         self._prune_at = 0.0
 
     async def step(self) -> bool:
-        """One round. True: there is more to take over or to tidy."""
-        await self._renew()
-        taken_over = await self._take_over()
-        await self._store.release_waiting()
-        return bool(taken_over == BATCH or await self._prune())
+        """One round. True: there is more to take over, to look at or to tidy."""
+        if self._renewal_in() <= 0:
+            await self._renew()
+            await self._store.release_waiting()
+            self._more_orphans = True
+        elif self._worker.busy:
+            self._worker.cancel(await self._store.cancel_requests(self._worker.id))
+        if self._more_orphans:
+            self._more_orphans = await self._take_over() == BATCH
+        more_paused = await self.reviewer.step()
+        return self._more_orphans or more_paused or await self._prune()
 
     def idle_seconds(self, longest: float) -> float:
-        return min(self._lease_seconds / 3, longest)
+        return min(max(self._renewal_in(), 0), self.reviewer.idle_seconds(), longest)
+
+    async def close(self) -> None:
+        await self.reviewer.close()
+
+    def _renewal_in(self) -> float:
+        """Seconds until a third of the lease is over."""
+        if self._renewed_at is None:
+            return 0
+        return self._renewed_at + self._lease_seconds / 3 - self._clock.monotonic()
 
     async def _renew(self) -> None:
         beat = await self._store.renew_lease(self._worker.id, self._lease_seconds)
@@ -71,10 +94,20 @@ class Keeper:
         if self._clock.monotonic() < self._patient_until:
             return 0
         orphans = await self._store.orphans(BATCH)
-        await asyncio.gather(*(self._completer.settle(claim, LOST) for claim in orphans))
+        await asyncio.gather(*(self._completer.settle(claim, self._fate(claim)) for claim in orphans))
+        for claim in orphans:
+            self._wakeup.tell(run_id=claim.run.id)
         if orphans:
             self._worker.wake()
+            self._wakeup.send()
         return len(orphans)
+
+    def _fate(self, claim: Claim) -> Outcome:
+        """An agent that lives elsewhere goes on, and so does its run; of anything else nobody knows how it ended."""
+        if not self._executor.can_attach(claim):
+            return LOST
+        run = claim.run
+        return Outcome(kind=OutcomeKind.DETACHED, agent_run_id=run.agent_run_id, session_id=run.session_id)
 
     async def _prune(self) -> bool:
         if self._history_days is None or self._clock.monotonic() < self._prune_at:

@@ -26,8 +26,9 @@ from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
 from agentclock.engine.keeper import Declared, Keeper
 from agentclock.engine.planner import Planner
+from agentclock.engine.recorder import BYTES_LIMIT, EVENTS_LIMIT, Recorder
 from agentclock.engine.worker import Worker
-from agentclock.ports import Clock, Executor, Store, Wakeup, WorkerInfo
+from agentclock.ports import Clock, Executor, News, Store, Wakeup, WorkerInfo
 
 STANDBY_LOOK_SECONDS = 1.0
 TROUBLE_PAUSE_SECONDS = (0.5, 10.0)
@@ -45,13 +46,16 @@ class EngineStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """`poll_seconds` is the safety net: how long a loop sleeps at most when nothing seems due."""
+    """`poll_seconds` is the safety net: how long a loop sleeps at most when nothing seems due. `event_log_events` and
+    `event_log_bytes`: what is kept of one run's events."""
 
     concurrency: int = 100
     lease_seconds: float = 15.0
     poll_seconds: float = 30.0
     shutdown_grace_seconds: float = 30.0
     history_days: int | None = 90
+    event_log_events: int = EVENTS_LIMIT
+    event_log_bytes: int = BYTES_LIMIT
     app_version: str = "0"
 
 
@@ -65,6 +69,7 @@ class Loop(Protocol):
 class _Crew:
     worker: Worker
     completer: Completer
+    recorder: Recorder
     planner: Planner
     keeper: Keeper
 
@@ -99,6 +104,7 @@ class Engine:
         #: The process that runs the engine while this one stands by.
         self.owner: str | None = None
         self.trouble: str | None = None
+        self._troubles: dict[str, str] = {}
 
     @property
     def busy(self) -> int:
@@ -114,20 +120,27 @@ class Engine:
         """Look again at once: something changed."""
         self._alarms["planner"].ring()
         self._alarms["worker"].ring()
-        self._hurry()
+        if self.busy:  # perhaps one of them is to be cancelled
+            self._alarms["keeper"].ring()
 
-    def _hurry(self) -> None:
-        """A new fire may want a run of ours cancelled: the lease, with which that is told, is renewed at once."""
-        if self._crew is not None and self._crew.worker.replaceable:
+    def hear(self, news: News) -> None:
+        """Word from other processes: a run of ours may have to be cancelled."""
+        if self._crew is not None and self._crew.worker.holds(news.run_ids):
             self._alarms["keeper"].ring()
 
     def cancel(self, run_id: str) -> None:
-        """Tells the worker now, if the run is ours; otherwise the owner learns it with its next heartbeat."""
+        """Tells the worker now, if the run is ours; its owner elsewhere learns it from the database."""
         if self._crew is not None:
             self._crew.worker.cancel([run_id])
 
+    def _hurry(self) -> None:
+        """A new fire may want a run of ours cancelled: wishes to cancel are read at once."""
+        if self._crew is not None and self._crew.worker.replaceable:
+            self._alarms["keeper"].ring()
+
     async def stop(self) -> None:
-        """No new claims; runs in flight get the grace, then are settled as lost; the lease is given back."""
+        """No new claims; runs in flight get the grace, then are handed over where their agents go on without us, or
+        settled as lost; the lease is given back."""
         if self._main is not None:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
@@ -147,13 +160,15 @@ class Engine:
         except Declared as declared:
             self._log.error("worker_declared_dead", worker=self.name, detail=str(declared))
             self.status = EngineStatus.STARTING
-            await crew.worker.stop(0)
+            await crew.worker.abandon()
         except asyncio.CancelledError:
             self.status = EngineStatus.STOPPING
             await self._drain(crew)
             raise
         finally:
             await crew.completer.close()
+            await crew.recorder.close()
+            await crew.keeper.close()
             with suppress(StoreUnavailable):  # the lease then ends by itself
                 await self._store.release_engine(info.id)
             self._crew = None
@@ -165,6 +180,7 @@ class Engine:
                 owner = await self._store.acquire_engine(info, self._options.lease_seconds)
                 if owner is None:
                     self.owner = self.trouble = None
+                    self._troubles.clear()
                     if self._prepare is not None:
                         await self._prepare()
                     return
@@ -183,11 +199,20 @@ class Engine:
 
     def _make_crew(self, worker_id: str) -> _Crew:
         completer = Completer(self._store, self._clock, self._bus)
+        recorder = Recorder(
+            self._store,
+            self._clock,
+            self._bus,
+            self._wakeup,
+            events_limit=self._options.event_log_events,
+            bytes_limit=self._options.event_log_bytes,
+        )
         worker = Worker(
             worker_id,
             store=self._store,
             executor=self._executor,
             completer=completer,
+            recorder=recorder,
             clock=self._clock,
             bus=self._bus,
             wakeup=self._wakeup,
@@ -200,11 +225,13 @@ class Engine:
             completer,
             self._clock,
             self._bus,
+            executor=self._executor,
+            wakeup=self._wakeup,
             lease_seconds=self._options.lease_seconds,
             history_days=self._options.history_days,
         )
         planner = Planner(self._store, worker, self._bus, self._wakeup, hurry=self._hurry)
-        return _Crew(worker, completer, planner, keeper)
+        return _Crew(worker, completer, recorder, planner, keeper)
 
     async def _tick(self, crew: _Crew) -> None:
         """Runs the three loops until one of them ends this incarnation."""
@@ -244,11 +271,12 @@ class Engine:
                 self._troubled(name, error, longest)
                 await self._clock.sleep(longest)
             else:
-                self.trouble = None
+                self._troubles.pop(name, None)
+                self.trouble = next(iter(self._troubles.values()), None)
                 return
 
     def _troubled(self, name: str, error: Exception, pause: float) -> None:
-        self.trouble = f"{name}: {error}"
+        self._troubles[name] = self.trouble = f"{name}: {error}"
         self._bus.publish(EngineTrouble(loop=name, error=str(error), retry_in_seconds=pause))
 
     async def _drain(self, crew: _Crew) -> None:

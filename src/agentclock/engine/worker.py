@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 
 from agentclock.core.errors import LeaseLost, StoreUnavailable
 from agentclock.core.events import AgentEvent, AttemptStarted, ResultDropped
-from agentclock.core.model import Claim, Outcome, OutcomeKind, Overlap
+from agentclock.core.model import Claim, Outcome, OutcomeKind, Overlap, RunStatus
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
+from agentclock.engine.recorder import Recorder
 from agentclock.ports import Clock, Executor, RunContext, Said, Store, Wakeup
+
+#: How long executors may take to let go of their runs once the grace of a stop is over.
+LETTING_GO_SECONDS: Final = 10.0
+#: How long a stop waits for ends of runs to be written.
+SETTLING_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -23,6 +30,20 @@ class Room:
 
     slots: int
     used: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A run in this worker's hands. `executing`: the executor has not answered yet. `disowned`: it is another
+    worker's by now. `recorded`: an agent, team or workflow, whose events are logged."""
+
+    context: RunContext
+    executing: bool = False
+    disowned: bool = False
+    recorded: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorded = self.context.claim.schedule.target.component is not None
 
 
 class Worker:
@@ -35,6 +56,7 @@ class Worker:
         store: Store,
         executor: Executor,
         completer: Completer,
+        recorder: Recorder,
         clock: Clock,
         bus: Bus,
         wakeup: Wakeup,
@@ -46,13 +68,14 @@ class Worker:
         self._store = store
         self._executor = executor
         self._completer = completer
+        self._recorder = recorder
         self._clock = clock
         self._bus = bus
         self._wakeup = wakeup
         self._free = concurrency
         self._turned_away = False
         self._stopping = False
-        self._running: dict[asyncio.Task[None], RunContext] = {}
+        self._running: dict[asyncio.Task[None], _Held] = {}
         self._replaceable = 0
         self._next_available_ms: int | None = None
 
@@ -92,9 +115,9 @@ class Worker:
         """Executes each claim in a task of its own."""
         room.used += len(claims)
         for claim in claims:
-            context = RunContext(claim=claim, emit=self._relay(claim), note_agent_run=self._noter(claim))
-            task = asyncio.create_task(self._execute(context), name=f"agentclock-run-{claim.run.id}")
-            self._running[task] = context
+            held = _Held(self._context(claim))
+            task = asyncio.create_task(self._execute(held), name=f"agentclock-run-{claim.run.id}")
+            self._running[task] = held
             self._replaceable += claim.schedule.overlap is Overlap.CANCEL
             task.add_done_callback(self._ended)
 
@@ -107,76 +130,153 @@ class Worker:
         """Whether it holds a run that the next fire of its schedule would cancel."""
         return self._replaceable > 0
 
+    def holds(self, run_ids: Set[str]) -> bool:
+        """Whether one of these runs is in its hands."""
+        return any(held.context.claim.run.id in run_ids for held in self._running.values())
+
     def cancel(self, run_ids: Iterable[str]) -> None:
         """Asks the executor of each of these runs to cancel it at the target."""
         wanted = set(run_ids)
-        for context in self._running.values():
-            if context.claim.run.id in wanted:
-                context.cancelled.set()
+        for held in self._running.values() if wanted else ():
+            if held.context.claim.run.id in wanted:
+                held.context.cancelled.set()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Lets runs end for `grace_seconds`; what is left then is settled as lost."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace_seconds)
+        """Lets runs end for `grace_seconds`, then asks their executors to let go of them, then interrupts them.
+
+        Each is settled: handed over where its agent goes on, else lost. A database that is away is not waited for
+        without end: such a run is taken over by others when the lease has ended.
+        """
+        await self._all_ended(grace_seconds)
+        for held in self._running.values():
+            held.context.stopping.set()
+        await self._all_ended(LETTING_GO_SECONDS)
         self._stopping = True
+        for task, held in tuple(self._running.items()):
+            if held.executing:
+                task.cancel()
+        await self._all_ended(SETTLING_SECONDS)
+        await self._interrupt_all()
+
+    async def abandon(self) -> None:
+        """Drops every run at once, unsettled: they are others' now."""
+        for held in self._running.values():
+            held.disowned = True
+        await self._interrupt_all()
+
+    async def _all_ended(self, timeout_seconds: float) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_seconds)
+
+    async def _interrupt_all(self) -> None:
         for task in tuple(self._running):
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._all_ended(SETTLING_SECONDS)
 
-    async def _execute(self, context: RunContext) -> None:
-        claim = context.claim
-        started = AttemptStarted(run=claim.run, schedule_name=claim.schedule.name, at=self._clock.now())
-        self._bus.publish(started)
+    async def _execute(self, held: _Held) -> None:
+        claim = held.context.claim
+        self._bus.publish(AttemptStarted(run=claim.run, schedule_name=claim.schedule.name, at=self._clock.now()))
+        self._wakeup.tell(run_id=claim.run.id)
         try:
-            outcome = await self._deliver(context)
+            outcome = await self._deliver(held)
+            if held.recorded and outcome.kind is not OutcomeKind.REFUSED:
+                await self._recorder.flush(claim)
+            settlement = await self._completer.settle(_as_it_stands(held.context), outcome)
         except LeaseLost:
             self._bus.publish(ResultDropped(run_id=claim.run.id))
             return
-        if context.cancelled.is_set():
-            claim = replace(claim, run=replace(claim.run, cancel_requested=True))
-        settlement = await self._completer.settle(claim, outcome)
-        if settlement is not None and settlement.is_retry:
-            self._wakeup.send()
+        finally:
+            if held.recorded:
+                self._recorder.forget(claim)
+        if settlement is not None:
+            self._wakeup.tell(run_id=claim.run.id)
+            if settlement.status is RunStatus.PENDING:
+                self._wakeup.send()
 
-    async def _deliver(self, context: RunContext) -> Outcome:
+    async def _deliver(self, held: _Held) -> Outcome:
+        context = held.context
+        held.executing = True
         try:
+            if held.recorded:
+                context.seen_index = await self._open_log(held)
             return await self._executor.execute(context)
         except asyncio.CancelledError:
+            if held.disowned:
+                raise LeaseLost(context.claim.run.id) from None
             if not self._stopping:
                 raise
-            return Outcome(kind=OutcomeKind.LOST, error="the worker was stopped before the run ended")
+            return self._left_behind(context.claim)
         except LeaseLost:
             raise
         except Exception as error:
             # An executor never raises for what a target does, so this is a fault of ours: say so, do not retry.
             structlog.get_logger("agentclock.worker").exception("executor_failed", run=context.claim.run.id)
             return Outcome(kind=OutcomeKind.FAILED, error=f"agentclock's own fault: {type(error).__name__}: {error}")
+        finally:
+            held.executing = False
+
+    async def _open_log(self, held: _Held) -> int | None:
+        """Answers what the agent was heard to say last in this attempt, by other workers."""
+        task, run = asyncio.current_task(), held.context.claim.run
+
+        def disown() -> None:
+            if held.executing and task is not None:  # later on, settling finds it out by itself
+                held.disowned = True
+                task.cancel()
+
+        cursor = await self._recorder.open(held.context.claim, disown)
+        return cursor.source_index if cursor.attempt == run.attempt else None
+
+    def _left_behind(self, claim: Claim) -> Outcome:
+        """The executor did not let go in time."""
+        if not self._executor.can_attach(claim):
+            return Outcome(kind=OutcomeKind.LOST, error="the worker was stopped before the run ended")
+        run = claim.run
+        return Outcome(kind=OutcomeKind.DETACHED, agent_run_id=run.agent_run_id, session_id=run.session_id)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        context = self._running.pop(task)
-        self._replaceable -= context.claim.schedule.overlap is Overlap.CANCEL
+        held = self._running.pop(task)
+        self._replaceable -= held.context.claim.schedule.overlap is Overlap.CANCEL
         self._free += 1
         self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             structlog.get_logger("agentclock.worker").error("run_task_failed", task=task.get_name(), exc_info=error)
 
+    def _context(self, claim: Claim) -> RunContext:
+        async def note(agent_run_id: str | None, session_id: str | None) -> None:
+            await self._note(context, agent_run_id, session_id)
+
+        context = RunContext(claim=claim, emit=self._relay(claim), note_agent_run=note)
+        if claim.run.cancel_requested:
+            context.cancelled.set()
+        return context
+
     def _relay(self, claim: Claim) -> Callable[[Said], None]:
+        run = claim.run
+
         def emit(said: Said) -> None:
-            event = AgentEvent(run_id=claim.run.id, schedule_id=claim.run.schedule_id, type=said.type, data=said.data)
+            self._recorder.record(claim, said)
+            event = AgentEvent(run_id=run.id, schedule_id=run.schedule_id, type=said.type, data=said.data)
             self._bus.publish(event)
 
         return emit
 
-    def _noter(self, claim: Claim) -> Callable[[str | None, str | None], Awaitable[None]]:
-        async def note(agent_run_id: str | None, session_id: str | None) -> None:
-            try:
-                ours = await self._store.note_agent_run(claim.run.id, claim.run.fence, agent_run_id, session_id)
-            except StoreUnavailable as error:
-                # The ids come again with the outcome; a run in flight does not end for this.
-                log = structlog.get_logger("agentclock.worker")
-                log.warning("agent_run_not_noted", run=claim.run.id, error=str(error))
-                return
-            if not ours:
-                raise LeaseLost(claim.run.id)
+    async def _note(self, context: RunContext, agent_run_id: str | None, session_id: str | None) -> None:
+        run = context.claim.run
+        noted = replace(run, agent_run_id=agent_run_id, session_id=session_id)
+        context.claim = replace(context.claim, run=noted)
+        try:
+            ours = await self._store.note_agent_run(run.id, run.fence, agent_run_id, session_id)
+        except StoreUnavailable as error:
+            # The ids come again with the outcome; a run in flight does not end for this.
+            log = structlog.get_logger("agentclock.worker")
+            log.warning("agent_run_not_noted", run=run.id, error=str(error))
+            return
+        if not ours:
+            raise LeaseLost(run.id)
 
-        return note
+
+def _as_it_stands(context: RunContext) -> Claim:
+    """The claim, with what was learnt since."""
+    claim = context.claim
+    return replace(claim, run=replace(claim.run, cancel_requested=True)) if context.cancelled.is_set() else claim

@@ -1,13 +1,15 @@
-"""What AgentOS is sent and what its words mean: form fields, events, run states, token figures. Pure."""
+"""What AgentOS is sent and what its words mean: form fields, events, run states. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
+from agentclock.core.approvals import answered
 from agentclock.core.model import Json, Outcome, OutcomeKind, TargetType
+from agentclock.executor.agno_usage import metrics_of, usage_of
 from agentclock.executor.outcomes import parse_json
 
 #: Run metadata that belongs to AgentOS itself: a payload that carries it could pass for another run.
@@ -32,19 +34,29 @@ _FINAL_STATUSES: Final = {
     "PAUSED": OutcomeKind.PAUSED,
 }
 
-_TOKEN_FIGURES: Final = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "audio_total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "cost",
+#: What a resumed stream says of itself; no words of the agent.
+_META_EVENTS: Final = frozenset({"catch_up", "replay", "subscribed"})
+
+#: A whole stored run, sent once more after its last event.
+_ECHO_EVENTS: Final = frozenset({"WorkflowRunOutput"})
+
+_TEXT_EVENTS: Final = frozenset({"RunContent", "TeamRunContent"})
+
+#: With any of these an event is more than the text in it.
+_RICH_FIELDS: Final = (
+    "reasoning_content",
+    "reasoning_steps",
+    "reasoning_messages",
+    "citations",
+    "references",
+    "additional_input",
+    "response_audio",
+    "audio",
+    "image",
+    "images",
+    "videos",
+    "files",
 )
-_TIME_FIGURES: Final = ("time_to_first_token", "duration")
 
 _ID: Final = re.compile(r"[\w:@+-][\w.:@+-]{0,254}", re.ASCII)
 
@@ -69,6 +81,23 @@ def form_of(fields: Mapping[str, Json], run_id: str) -> dict[str, str]:
     return {**form, "run_id": run_id, "background": "true", "stream": "true"}
 
 
+def continue_form(
+    component: TargetType, requirements: Json, answers: Mapping[str, Json], session_id: str, user_id: str | None
+) -> dict[str, str]:
+    """The form that lets a paused run go on; `requirements` are what it waits for, as AgentOS told it."""
+    filled = answered(requirements, answers)
+    match component:
+        case TargetType.AGENT:
+            calls = [item.get("tool_execution") or item for item in filled if isinstance(item, dict)]
+            name, value = "tools", answers.get("tools") or calls
+        case TargetType.TEAM:
+            name, value = "requirements", filled
+        case TargetType.WORKFLOW:
+            name, value = "step_requirements", [item for item in filled if not _is_step_error(item)]
+    form = {name: json.dumps(value, ensure_ascii=False) if value else "", "session_id": session_id}
+    return form if user_id is None else {**form, "user_id": user_id}
+
+
 def usable_id(value: Json) -> str | None:
     """The id if it is one that may go into a path, else None."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
@@ -78,6 +107,39 @@ def ending_of(component: TargetType, event_type: str) -> OutcomeKind | None:
     """How a run of this kind ends with this event, None if it goes on."""
     prefix = _EVENT_PREFIX[component]
     return _ENDINGS.get(event_type.removeprefix(prefix)) if event_type.startswith(prefix) else None
+
+
+def is_meta(event_type: str) -> bool:
+    """Whether an event is one of AgentOS about the stream, not one of the agent."""
+    return event_type in _META_EVENTS
+
+
+def is_echo(event_type: str) -> bool:
+    """Whether an event only repeats what the ones before it have said."""
+    return event_type in _ECHO_EVENTS
+
+
+def goes_on(event_type: str) -> bool:
+    """Whether a run that has ended, or waited, goes on with this event."""
+    return event_type.endswith("Continued")
+
+
+def is_text(event_type: str, data: Mapping[str, Json]) -> bool:
+    """Whether the event is a piece of text and nothing else that anybody would want to see."""
+    content = data.get("content")
+    return event_type in _TEXT_EVENTS and isinstance(content, str) and not any(map(data.get, _RICH_FIELDS))
+
+
+def speaker_of(data: Mapping[str, Json]) -> str | None:
+    """Whose words an event carries: a run within the run, or the run itself."""
+    run_id = data.get("run_id")
+    return run_id if isinstance(run_id, str) else None
+
+
+def index_of(data: Mapping[str, Json]) -> int | None:
+    """AgentOS's own number of an event within the run."""
+    index = data.get("event_index")
+    return index if isinstance(index, int) and not isinstance(index, bool) and index >= 0 else None
 
 
 def is_nested(data: Mapping[str, Json]) -> bool:
@@ -95,7 +157,7 @@ def outcome_of_event(kind: OutcomeKind, data: Mapping[str, Json]) -> Outcome:
     """The outcome that the last event of a run tells; `output` is not yet bounded."""
     if kind is OutcomeKind.FAILED:
         error = error_text(data) or "the run failed without saying why"
-        return Outcome(kind=kind, retryable=True, error=error, metrics=metrics_of(data))
+        return _failed(error, data)
     return _outcome(kind, data)
 
 
@@ -106,21 +168,8 @@ def outcome_of_status(data: Mapping[str, Json]) -> Outcome | None:
         # The error itself is only told to those who watch; what is stored is what the run had said till then.
         said = error_text(data)
         error = f"the run ended with an error; the last it said: {said}" if said else "the run ended with an error"
-        return Outcome(kind=kind, retryable=True, error=error, metrics=metrics_of(data))
+        return _failed(error, data)
     return None if kind is None else _outcome(kind, data)
-
-
-def metrics_of(run: Mapping[str, Json]) -> dict[str, float] | None:
-    """Token figures of a run and all runs within it (members, steps) added up, and its own times."""
-    totals: dict[str, float] = {}
-    for figures in _figures(run):
-        for name in _TOKEN_FIGURES:
-            if _is_number(figures.get(name)):
-                totals[name] = totals.get(name, 0) + figures[name]
-    own = run.get("metrics")
-    times = own if isinstance(own, dict) else {}
-    totals.update({name: times[name] for name in _TIME_FIGURES if _is_number(times.get(name))})
-    return totals or None
 
 
 def failed_steps(results: Json) -> Iterator[str]:
@@ -144,35 +193,30 @@ def _outcome(kind: OutcomeKind, data: Mapping[str, Json]) -> Outcome:
     elif kind is OutcomeKind.SUCCESS:
         failed = "; ".join(failed_steps(data.get("step_results")))
         error = f"the workflow completed, but these steps failed: {failed}" if failed else None
-    requirements = data.get("requirements") or data.get("step_requirements") or data.get("tools")
     return Outcome(
         kind=kind,
         error=error,
         output={"content": data.get("content"), "content_type": data.get("content_type")},
-        requirements=requirements if kind is OutcomeKind.PAUSED else None,
+        requirements=_requirements_of(data) if kind is OutcomeKind.PAUSED else None,
         metrics=metrics_of(data),
+        usage=usage_of(data),
     )
 
 
-def _figures(run: Any) -> Iterator[Mapping[str, Any]]:
-    """The metrics of a run and of the runs within it."""
-    if not isinstance(run, dict):
-        return
-    metrics = run.get("metrics")
-    own = metrics if isinstance(metrics, dict) else {}
-    steps, step_runs = own.get("steps"), run.get("step_executor_runs")
-    if step_runs and isinstance(step_runs, list):
-        # A workflow's own figures are kept by step name: a loop overwrites them, the step runs are complete.
-        for step_run in step_runs:
-            yield from _figures(step_run)
-    elif isinstance(steps, dict):
-        for step in steps.values():
-            yield from _figures(step)
-    else:
-        yield own
-    members = run.get("member_responses")
-    for member in members if isinstance(members, list) else ():
-        yield from _figures(member)
+def _failed(error: str, data: Mapping[str, Json]) -> Outcome:
+    return Outcome(kind=OutcomeKind.FAILED, retryable=True, error=error, metrics=metrics_of(data), usage=usage_of(data))
+
+
+def _requirements_of(data: Mapping[str, Json]) -> Json:
+    """What a paused run waits for. A workflow keeps what it waited for earlier; the failed steps stand apart."""
+    steps, errors = data.get("step_requirements"), data.get("error_requirements")
+    if isinstance(errors, list) and errors:
+        return [*(steps if isinstance(steps, list) else ()), *errors]
+    return data.get("requirements") or steps or data.get("tools")
+
+
+def _is_step_error(requirement: Json) -> bool:
+    return isinstance(requirement, dict) and "error_message" in requirement and "decision" in requirement
 
 
 def _own_metadata(metadata: Json) -> Json:
@@ -196,7 +240,3 @@ def _form_value(value: Json) -> str:
             return json.dumps(value, ensure_ascii=False)
         case _:
             return str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

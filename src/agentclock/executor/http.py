@@ -8,7 +8,7 @@ from typing import Final
 
 from yarl import URL
 
-from agentclock.core.model import Json, Outcome, OutcomeKind
+from agentclock.core.model import Instruction, InstructionKind, Json, Outcome, OutcomeKind, RunStatus
 from agentclock.executor.headers import run_headers
 from agentclock.executor.outcomes import Blotter, output_of, refusing_answer
 from agentclock.executor.supervision import supervised
@@ -32,7 +32,10 @@ class HttpExecutor:
     async def execute(self, target: TargetSettings, context: RunContext) -> Outcome:
         blotter = Blotter.for_headers(target.headers)
         payload = context.claim.schedule.target.payload
-        outcome = await supervised(self._exchange(target, context), context)
+        if context.claim.run.instruction is not None:
+            outcome: Outcome | OutcomeKind = _instructed(context.claim.run.instruction)
+        else:
+            outcome = await supervised(self._exchange(target, context), context)
         if isinstance(outcome, OutcomeKind):
             outcome = Outcome(kind=outcome, error=_stopped(outcome, context))
         return replace(
@@ -43,22 +46,20 @@ class HttpExecutor:
         )
 
     async def _exchange(self, target: TargetSettings, context: RunContext) -> Outcome:
-        status: int | None = None
+        begun: Answer | None = None
         try:
             request = self._request(target, context)
-            async with self._transport.send(target, request) as answer:
-                status = answer.status
-                return await self._read(answer)
+            async with self._transport.send(target, request) as begun:
+                return await self._read(begun)
         except ValueError as error:
             return Outcome(kind=OutcomeKind.FAILED, error=str(error))
         except NotConnected as error:
             return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(error))
         except NotHttp as error:
             text = f"target '{target.name}' at {target.base_url} did not answer in HTTP: {error}"
-            return Outcome(kind=OutcomeKind.FAILED, status_code=status, error=text)
+            return Outcome(kind=OutcomeKind.FAILED, status_code=begun.status if begun else None, error=text)
         except ConnectionBroken as error:
-            text = MAYBE_DONE if status is None else f"the connection broke in the middle of the answer {status}"
-            return Outcome(kind=OutcomeKind.FAILED, retryable=True, status_code=status, error=f"{text} ({error})")
+            return _broken(begun, error)
 
     async def _read(self, answer: Answer) -> Outcome:
         body, cut = await answer.text(self._cap_bytes)
@@ -101,8 +102,31 @@ def _query_value(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _broken(begun: Answer | None, error: ConnectionBroken) -> Outcome:
+    """A target that began to say no has failed; otherwise nobody knows what became of the request."""
+    if begun is None:
+        return Outcome(kind=OutcomeKind.LOST, retryable=True, error=f"{MAYBE_DONE} ({error})")
+    text = f"the connection broke in the middle of the answer {begun.status} ({error})"
+    if 200 <= begun.status < 300:
+        return Outcome(kind=OutcomeKind.LOST, retryable=True, status_code=begun.status, error=text)
+    return replace(refusing_answer(begun.status, begun.reason, begun.headers, ""), error=text)
+
+
+def _instructed(instruction: Instruction) -> Outcome:
+    """A run that has an agent, by a target that was changed since: here is nothing to watch, answer or stop."""
+    why = "the target answers plain requests now; what became of the agent run is unknown"
+    if instruction.kind is InstructionKind.CANCEL:
+        kind = OutcomeKind.FAILED if instruction.ends_as is RunStatus.FAILED else OutcomeKind.CANCELLED
+        return Outcome(kind=kind, error=f"{instruction.why or 'cancelled'}; {why}")
+    return Outcome(kind=OutcomeKind.LOST, error=why)
+
+
 def _stopped(kind: OutcomeKind, context: RunContext) -> str:
-    if kind is OutcomeKind.CANCELLED:
-        return "cancelled; the request was given up, the target may have done the work"
-    seconds = context.claim.schedule.timeout_seconds
-    return f"no complete answer within {seconds} s; the target may have done the work"
+    match kind:
+        case OutcomeKind.CANCELLED:
+            return "cancelled; the request was given up, the target may have done the work"
+        case OutcomeKind.LOST:
+            return "the worker was stopped while the request was under way; whether it was done is unknown"
+        case _:
+            seconds = context.claim.schedule.timeout_seconds
+            return f"no complete answer within {seconds} s; the target may have done the work"

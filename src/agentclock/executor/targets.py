@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from urllib.parse import unquote
 
 from yarl import URL
+
+#: What a target in our own process is called by, if it has no base URL: no request to it uses a network.
+IN_PROCESS_URL: Final = "http://agentclock.internal"
 
 #: Headers that belong to the connection or to the request that agentclock builds.
 RESERVED_HEADERS: Final = frozenset(
@@ -34,22 +37,40 @@ class TargetLike(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
+    @property
+    def in_process(self) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSettings:
     """One target by name. `headers` go with every request to it and are secret: they are never stored or logged.
 
     `kind` agentos: run endpoints are followed as agent runs; http: every endpoint is one request, one answer.
+    `in_process`: the app that hosts us, called without a network; its base URL says only what the app sees as its own
+    scheme, host and path prefix.
     """
 
     name: str
-    base_url: str
+    base_url: str = IN_PROCESS_URL
     kind: str = "agentos"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    in_process: bool = False
 
     @classmethod
     def named(cls, name: str, target: TargetLike) -> TargetSettings:
-        return cls(name=name, base_url=target.base_url, kind=str(target.kind), headers=dict(target.headers))
+        return cls(
+            name=name,
+            base_url=target.base_url or (IN_PROCESS_URL if target.in_process else ""),
+            kind=str(target.kind),
+            headers=dict(target.headers),
+            in_process=target.in_process,
+        )
+
+    def bearing(self, token: str | None) -> TargetSettings:
+        """With `token` as the credentials, unless there is none or the target has credentials of its own."""
+        if not token or any(name.lower() == "authorization" for name in self.headers):
+            return self
+        return replace(self, headers={**self.headers, "Authorization": f"Bearer {token}"})
 
     def problems(self) -> list[str]:
         """What is wrong with these settings, one sentence each."""

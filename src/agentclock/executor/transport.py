@@ -1,12 +1,16 @@
-"""HTTP through aiohttp: one session, no redirects, no cookies, no proxy from the environment, two kinds of trouble."""
+"""How requests reach targets, and what comes back.
+
+Over the network: aiohttp with one session, no redirects, no cookies, no proxy from the environment.
+"""
 
 from __future__ import annotations
 
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -44,36 +48,25 @@ class Request:
     form: Mapping[str, str] | None = None
 
 
-class Answer:
+class Answer(ABC):
     """An answer whose status is known and whose body is still to come.
 
-    Reading raises ConnectionBroken or NotHttp.
+    Reading raises ConnectionBroken or NotHttp. `headers` may be asked for names in any case.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def reason(self) -> str:
-        return self._response.reason or ""
-
-    @property
-    def headers(self) -> CIMultiDictProxy[str]:
-        return self._response.headers
+    def __init__(self, status: int, reason: str, headers: CIMultiDictProxy[str]) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
 
     @property
     def media_type(self) -> str:
         """Without parameters, in lower case; empty when the answer names none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
+    @abstractmethod
     async def piece(self) -> bytes:
         """What has arrived of the body, at least one byte; empty at its end."""
-        with _translated():
-            return await self._response.content.readany()
 
     async def text(self, limit: int) -> tuple[str, bool]:
         """The first `limit` bytes of the body as text, and whether there was more. The rest is never fetched."""
@@ -84,14 +77,43 @@ class Answer:
 
     def _decoded(self, body: bytes) -> str:
         try:
-            return body.decode(self._response.get_encoding(), "replace")
-        except (LookupError, RuntimeError, ValueError):
-            # No charset is named, or one that Python does not know or that is no text encoding (hex, rot13, idna).
+            return body.decode(self._charset(), "replace")
+        except (LookupError, ValueError):
+            # A charset that Python does not know or that is no text encoding (hex, rot13, idna).
             return body.decode("utf-8", "replace")
 
+    def _charset(self) -> str:
+        for parameter in self.headers.get("Content-Type", "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                return value.strip(' "') or "utf-8"
+        return "utf-8"
 
-class Transport:
-    """Sends requests to targets. Made anywhere; its session belongs to the loop of the first request."""
+
+class Transport(Protocol):
+    """Carries requests to targets. Real: HttpTransport, AsgiTransport (and a chooser of both)."""
+
+    def send(self, target: TargetSettings, request: Request) -> AbstractAsyncContextManager[Answer]:
+        """Raises NotConnected, ConnectionBroken or NotHttp; leaving the block ends the exchange.
+
+        The target's own headers are added to those of the request, and win.
+        """
+
+    async def close(self) -> None: ...
+
+
+class HttpAnswer(Answer):
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        super().__init__(response.status, response.reason or "", response.headers)
+        self._content = response.content
+
+    async def piece(self) -> bytes:
+        with _translated():
+            return await self._content.readany()
+
+
+class HttpTransport:
+    """Sends requests over the network. Made anywhere; its session belongs to the loop of the first request."""
 
     def __init__(self, *, connection_limit: int) -> None:
         self._connection_limit = connection_limit
@@ -99,7 +121,6 @@ class Transport:
 
     @asynccontextmanager
     async def send(self, target: TargetSettings, request: Request) -> AsyncIterator[Answer]:
-        """Raises NotConnected, ConnectionBroken or NotHttp; leaving the block ends the exchange."""
         headers = CIMultiDict(request.headers)
         headers.update(target.headers)
         try:
@@ -115,7 +136,7 @@ class Transport:
         except NotConnected as error:
             raise NotConnected(f"target '{target.name}' at {target.base_url} cannot be reached: {error}") from error
         try:
-            yield Answer(response)
+            yield HttpAnswer(response)
         finally:
             # A body that was not read to its end takes its connection with it.
             response.release()

@@ -171,6 +171,17 @@ class EventCursor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignRun:
+    """A run that other software made itself; `body` is what it told us of it. Our engine never looks at it."""
+
+    id: str
+    schedule_id: str
+    created_at: Instant
+    completed_at: Instant | None
+    body: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotal:
     """What `attempts` attempts used up with one model, added up. None: no attempt said."""
 

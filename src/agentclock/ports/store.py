@@ -15,6 +15,7 @@ from agentclock.ports.records import (
     EventBatch,
     EventCursor,
     Fired,
+    ForeignRun,
     LoggedEvent,
     Page,
     PageRequest,
@@ -160,6 +161,12 @@ class Store(Protocol):
     async def accounting(self, schedule_id: str, after: Instant, until: Instant) -> Accounting:
         """Fires with after < fire_at <= until, manual runs left out."""
 
+    async def insert_history(self, runs: Sequence[Run], attempts: Sequence[Attempt]) -> int:
+        """Finished runs that another scheduler made, with their attempts; those whose id is there stay as they are.
+
+        Answers how many runs were written.
+        """
+
     async def prune(self, before: Instant, limit: int) -> int:
         """Deletes final runs with a fire time before `before`, their events, and leftovers of deleted schedules."""
 
@@ -175,3 +182,17 @@ class Store(Protocol):
 
     async def events_after(self, run_id: str, seq: int, limit: int) -> list[LoggedEvent]:
         """The events with a greater number, in order."""
+
+    # runs that other software made
+
+    async def put_foreign_run(self, run: ForeignRun) -> None:
+        """Writes it, in place of the one with the same id if there is one (schedule and creation stay)."""
+
+    async def get_foreign_run(self, run_id: str) -> ForeignRun | None:
+        """Raises CorruptRow."""
+
+    async def foreign_runs(self, schedule_id: str) -> list[ForeignRun]:
+        """Newest first, at most a thousand."""
+
+    async def delete_foreign_runs(self, schedule_id: str, before: Instant | None = None) -> int:
+        """Those completed before `before`, or all. Answers how many."""

@@ -10,7 +10,18 @@ from functools import lru_cache
 from types import NoneType
 from typing import Any, Final
 
-from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RetryBackoff, RunStatus
+from agentclock.core.model import (
+    ApprovalAction,
+    CatchUp,
+    Cause,
+    Instruction,
+    InstructionKind,
+    OnLost,
+    Overlap,
+    Reason,
+    RetryBackoff,
+    RunStatus,
+)
 
 #: Made once: `json.loads` would look at its options for every value.
 _FROM_JSON: Final = json.JSONDecoder().decode
@@ -37,6 +48,26 @@ def _json_list_of_text(value: str) -> tuple[str, ...]:
     raise ValueError("expected a JSON list of strings")
 
 
+def _instruction(value: str) -> Instruction:
+    """What `rows.encode_instruction` made; whatever else stands there is refused."""
+    found = _FROM_JSON(value)
+    if type(found) is not dict:
+        raise ValueError(f"expected a JSON object, found {value:.40}")
+    by, why = found.pop("by", None), found.pop("why", None)
+    if {type(by), type(why)} - {str, NoneType}:
+        raise ValueError("by and why must be text")
+    made = Instruction(
+        kind=InstructionKind(found.pop("kind", None)),
+        answers=found.pop("answers", None),
+        by=by,
+        why=why,
+        ends_as=RunStatus(found.pop("ends_as", RunStatus.CANCELLED)),
+    )
+    if found:
+        raise ValueError(f"unknown part {next(iter(found))!r:.40}")
+    return made
+
+
 class _Words(dict[Any, Any]):
     """What each stored word stands for; to look one up is the whole conversion."""
 
@@ -48,13 +79,21 @@ def _word(words: type[StrEnum]) -> Column:
     return Column(frozenset({str}), _Words({word.value: word for word in words}).__getitem__)
 
 
-_TYPE_NAMES: Final = {str: "text", int: "a whole number", bool: "a truth value", NoneType: "nothing"}
+_TYPE_NAMES: Final = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "a truth value",
+    NoneType: "nothing",
+}
 
 _TEXT: Final = Column(frozenset({str}))
 _INTEGER: Final = Column(frozenset({int}))
 _BOOLEAN: Final = Column(frozenset({int, bool}), _Words({0: False, 1: True}).__getitem__)
+_FLOAT: Final = Column(frozenset({float}))
 _JSON: Final = Column(frozenset({str, NoneType}), _FROM_JSON)
 _TAGS: Final = Column(frozenset({str}), _json_list_of_text)
+_INSTRUCTION: Final = Column(frozenset({str, NoneType}), _instruction)
 
 _SCHEDULE: Final[dict[str, Column]] = {
     "id": _TEXT,
@@ -79,6 +118,10 @@ _SCHEDULE: Final[dict[str, Column]] = {
     "catch_up_window_seconds": _INTEGER,
     "misfire_grace_seconds": _INTEGER,
     "timeout_seconds": _INTEGER,
+    "idle_timeout_seconds": _INTEGER.optional,
+    "approval_timeout_seconds": _INTEGER.optional,
+    "approval_timeout_action": _word(ApprovalAction),
+    "on_lost": _word(OnLost).optional,
     "max_retries": _INTEGER,
     "retry_delay_seconds": _INTEGER,
     "retry_backoff": _word(RetryBackoff),
@@ -87,6 +130,7 @@ _SCHEDULE: Final[dict[str, Column]] = {
     "enabled": _BOOLEAN,
     "disabled_reason": _TEXT.optional,
     "managed_by": _TEXT.optional,
+    "provenance": _JSON,
     "next_fire_at": _INTEGER.optional,
     "last_fire_at": _INTEGER.optional,
     "run_count": _INTEGER,
@@ -114,8 +158,13 @@ _RUN: Final[dict[str, Column]] = {
     "worker": _TEXT.optional,
     "fence": _INTEGER,
     "cancel_requested": _BOOLEAN,
+    "instruction": _INSTRUCTION,
     "created_at": _INTEGER,
     "started_at": _INTEGER.optional,
+    "attempt_started_at": _INTEGER.optional,
+    "paused_at": _INTEGER.optional,
+    "review_at": _INTEGER.optional,
+    "approval_due_at": _INTEGER.optional,
     "completed_at": _INTEGER.optional,
     "status_code": _INTEGER.optional,
     "agent_run_id": _TEXT.optional,
@@ -137,6 +186,21 @@ _ATTEMPT: Final[dict[str, Column]] = {
     "status_code": _INTEGER.optional,
     "agent_run_id": _TEXT.optional,
     "error": _TEXT.optional,
+    "model": _TEXT.optional,
+    "input_tokens": _INTEGER.optional,
+    "output_tokens": _INTEGER.optional,
+    "total_tokens": _INTEGER.optional,
+    "cost": _FLOAT.optional,
+}
+
+_EVENT: Final[dict[str, Column]] = {
+    "run_id": _TEXT,
+    "seq": _INTEGER,
+    "attempt": _INTEGER,
+    "at": _INTEGER,
+    "type": _TEXT,
+    "data": _JSON,
+    "source_index": _INTEGER.optional,
 }
 
 _WORKER: Final[dict[str, Column]] = {
@@ -147,7 +211,13 @@ _WORKER: Final[dict[str, Column]] = {
     "lease_until": _INTEGER,
 }
 
-TABLES: Final = {"schedules": _SCHEDULE, "runs": _RUN, "attempts": _ATTEMPT, "workers": _WORKER}
+TABLES: Final = {
+    "schedules": _SCHEDULE,
+    "runs": _RUN,
+    "attempts": _ATTEMPT,
+    "run_events": _EVENT,
+    "workers": _WORKER,
+}
 #: Per table, the places of the columns that are converted, and how.
 CONVERSIONS: Final = {
     table: [(place, column.convert) for place, column in enumerate(columns.values()) if column.convert is not None]
@@ -158,6 +228,7 @@ CONVERSIONS: Final = {
 SCHEDULE_COLUMNS: Final = tuple(_SCHEDULE)
 RUN_COLUMNS: Final = tuple(_RUN)
 ATTEMPT_COLUMNS: Final = tuple(_ATTEMPT)
+EVENT_COLUMNS: Final = tuple(_EVENT)
 WORKER_COLUMNS: Final = tuple(_WORKER)
 
 

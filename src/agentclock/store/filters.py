@@ -129,3 +129,19 @@ def decoded(
 def first_run_id(at: Instant) -> str:
     """The lowest id that a run with fire time `at` can have: ids sort by time, so it bounds ranges of history."""
     return str(uuid.UUID(int=min(max(0, at), 0xFFFF_FFFF_FFFF) << 80))
+
+
+#: Fire times that no run has: the bounds of a range without any.
+_FIRST_MS, _LAST_MS = 0, 2**48 - 1
+
+
+def usage_bounds(schedule_id: str, since: Instant | None, until: Instant | None, slack_ms: int) -> dict[str, Any]:
+    """The parameters of the query `usage`; fire times may be `slack_ms` from the time in the run's id."""
+    since, until = _FIRST_MS if since is None else since, _LAST_MS if until is None else until
+    return {
+        "schedule_id": clean_text(schedule_id),
+        "since": since,
+        "until": until,
+        "first_id": first_run_id(since - slack_ms),
+        "end_id": first_run_id(until + slack_ms),
+    }

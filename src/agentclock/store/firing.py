@@ -12,15 +12,20 @@ from agentclock.core.planning import Absence, Fire, Plan, Situation, Tail
 from agentclock.ports import Fired, PlanFunction
 from agentclock.store.building import changer
 
+#: Why runs are cancelled that nobody asked to have cancelled.
+REPLACED: Final = "cancelled: a newer fire of the schedule replaced it"
+DELETED: Final = "cancelled: the schedule was deleted"
+
 _REASONS: Final = frozenset(reason.value for reason in Reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a schedule's history says at planning time; `running` counts among the active ones."""
+    """What a schedule's history says at planning time; `engaged` counts the active runs that have an agent run, or are
+    getting one: their end takes a worker."""
 
     situation: Situation
-    running: int = 0
+    engaged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,7 @@ def facts_of(rows: Iterable[Sequence[Any]]) -> dict[str, Facts]:
 def _facts(
     active: int,
     waiting: int,
-    running: int,
+    engaged: int,
     tail_id: str,
     status: str,
     reason: str | None,
@@ -97,7 +102,7 @@ def _facts(
         tail = Tail(run_id=str(tail_id), status=RunStatus(status), reason=Reason(reason), last_fire_at=last_fire_at)
     if not active and tail is None:
         return _IDLE
-    return Facts(situation=Situation(active=active, waiting=waiting, tail=tail), running=running)
+    return Facts(situation=Situation(active=active, waiting=waiting, tail=tail), engaged=engaged)
 
 
 def plan_batch(
@@ -139,8 +144,8 @@ def batch_of(
     free = 0 if slots is None else slots.free
     absences: list[tuple[Schedule, Absence]] = []
     for schedule, made in planned:
-        # Nothing is left to wait for if what was active is cancelled and none of it was running.
-        released = made.cancel_active and not facts[schedule.id].running
+        # Nothing is left to wait for if what was active is cancelled and none of it had an agent run.
+        released = made.cancel_active and not facts[schedule.id].engaged
         for fire in made.fires:
             available_at = now if released and fire.available_at is None else fire.available_at
             starts = free > 0 and available_at is not None and available_at <= now
@@ -176,6 +181,7 @@ def _run(schedule: Schedule, fire: Fire, now: Instant, available_at: Instant | N
         worker_id=None if holder is None else holder.worker_id,
         worker=None if holder is None else holder.worker,
         started_at=None if holder is None else now,
+        attempt_started_at=None if holder is None else now,
         available_at=available_at,
         created_at=now,
     )

@@ -16,6 +16,10 @@ from agentclock.core.errors import StoreUnavailable
 from agentclock.store.queries import Dialect, fill, placeholders
 
 
+class SchemaMissing(StoreUnavailable):
+    """The database has nothing of ours, and auto_migrate is off."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
     """`checksum` is that of the file as shipped, before templating."""
@@ -80,7 +84,8 @@ def pending(known: Sequence[Migration], applied: Sequence[Applied]) -> tuple[Mig
 
 def behind(steps: Sequence[Migration]) -> StoreUnavailable:
     """The error for a database that lacks `steps` when it may not be migrated at the start."""
-    return StoreUnavailable(
+    kind = SchemaMissing if steps[0].version == 1 else StoreUnavailable
+    return kind(
         f"the database's schema lacks {len(steps)} step(s), up to version {steps[-1].version}, and auto_migrate is "
         "off; run `agentclock db upgrade`"
     )

@@ -10,24 +10,36 @@ import asyncpg
 
 from agentclock.core.errors import ConfigError, NameTaken
 from agentclock.core.lifecycle import Settlement
-from agentclock.core.model import Attempt, Claim, Instant, Run, RunStatus, Schedule
+from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
 from agentclock.ports import (
     Accounting,
     Beat,
     ChangeFunction,
     Claimed,
     Clock,
+    EventBatch,
+    EventCursor,
     Fired,
+    ForeignRun,
+    LoggedEvent,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
     ScheduleFilter,
     StoreHealth,
+    UsageTotal,
     WorkerInfo,
     WorkerRow,
 )
-from agentclock.store import postgres_runs, postgres_schedules
+from agentclock.store import (
+    postgres_events,
+    postgres_foreign,
+    postgres_history,
+    postgres_imports,
+    postgres_runs,
+    postgres_schedules,
+)
 from agentclock.store.migrating import Applied, drift, load_migrations
 from agentclock.store.postgres_doubts import Doubts, undo_claims
 from agentclock.store.postgres_pool import PostgresPool, Row, Session
@@ -171,8 +183,14 @@ class PostgresStore:
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
         return await self._write(postgres_runs.settle, settlements) if settlements else frozenset()
 
-    async def request_cancel(self, run_id: str) -> RunStatus | None:
-        return await self._write(postgres_runs.request_cancel, run_id)
+    async def request_cancel(self, run_id: str, why: str = "cancelled") -> RunStatus | None:
+        return await self._write(postgres_runs.request_cancel, run_id, why)
+
+    async def instruct(self, run_id: str, instruction: Instruction) -> Run | None:
+        return await self._write(postgres_runs.instruct, run_id, instruction)
+
+    async def paused_due(self, limit: int) -> list[Claim]:
+        return await self._write(postgres_runs.paused_due, limit)
 
     # workers
 
@@ -186,6 +204,9 @@ class PostgresStore:
     async def release_engine(self, worker_id: str) -> None:
         await self._write(postgres_runs.end_lease, worker_id)
 
+    async def cancel_requests(self, worker_id: str) -> tuple[str, ...]:
+        return await self._read(postgres_runs.cancel_requests, worker_id)
+
     async def orphans(self, limit: int) -> list[Claim]:
         return await self._write(postgres_runs.orphans, limit)
 
@@ -198,22 +219,59 @@ class PostgresStore:
     # history
 
     async def get_run(self, run_id: str) -> Run | None:
-        return await self._read(postgres_runs.get_run, run_id)
+        return await self._read(postgres_history.get_run, run_id)
 
     async def attempts(self, run_id: str) -> list[Attempt]:
         return (await self.attempts_of([run_id]))[run_id]
 
     async def attempts_of(self, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
-        return await self._read(postgres_runs.attempts_of, run_ids)
+        return await self._read(postgres_history.attempts_of, run_ids)
 
     async def list_runs(self, where: RunFilter, page: PageRequest) -> Page[Run]:
-        return await self._read(postgres_runs.list_runs, where, page)
+        return await self._read(postgres_history.list_runs, where, page)
+
+    async def runs_by_id(self, run_ids: Sequence[str]) -> list[Run]:
+        return await self._read(postgres_history.runs_by_id, run_ids)
+
+    async def recent_runs(self, since: Instant, limit: int) -> list[Run]:
+        return await self._read(postgres_history.recent_runs, since, limit)
+
+    async def usage(self, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
+        return await self._read(postgres_history.usage, schedule_id, since, until)
 
     async def accounting(self, schedule_id: str, after: Instant, until: Instant) -> Accounting:
-        return await self._read(postgres_runs.accounting, schedule_id, after, until)
+        return await self._read(postgres_history.accounting, schedule_id, after, until)
+
+    async def insert_history(self, runs: Sequence[Run], attempts: Sequence[Attempt]) -> int:
+        return await self._write(postgres_imports.insert_history, runs, attempts)
 
     async def prune(self, before: Instant, limit: int) -> int:
-        return await self._write(postgres_runs.prune, before, limit)
+        return await self._write(postgres_history.prune, before, limit)
+
+    # runs that other software made
+
+    async def put_foreign_run(self, run: ForeignRun) -> None:
+        await self._write(postgres_foreign.put, run)
+
+    async def get_foreign_run(self, run_id: str) -> ForeignRun | None:
+        return await self._read(postgres_foreign.get, run_id)
+
+    async def foreign_runs(self, schedule_id: str) -> list[ForeignRun]:
+        return await self._read(postgres_foreign.list_of, schedule_id)
+
+    async def delete_foreign_runs(self, schedule_id: str, before: Instant | None = None) -> int:
+        return await self._write(postgres_foreign.delete, schedule_id, before)
+
+    # event logs of runs
+
+    async def append_events(self, batches: Sequence[EventBatch]) -> frozenset[str]:
+        return await self._write(postgres_events.append_events, batches) if batches else frozenset()
+
+    async def event_cursor(self, run_id: str) -> EventCursor:
+        return await self._read(postgres_events.event_cursor, run_id)
+
+    async def events_after(self, run_id: str, seq: int, limit: int) -> list[LoggedEvent]:
+        return await self._read(postgres_events.events_after, run_id, seq, limit)
 
     # within
 

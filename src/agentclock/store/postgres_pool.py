@@ -7,6 +7,7 @@ stand before the server.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
@@ -179,6 +180,17 @@ def filled(**arrays: list[Any]) -> dict[str, list[Any]]:
     """The parameters of an unnest(). An array of nothing but NULL is sent empty: unnest() fills up what is shorter,
     and the client need not look every element over."""
     return {name: [] if all(value is None for value in array) else array for name, array in arrays.items()}
+
+
+_NO_RUN: Final = str(uuid.UUID(int=0))
+
+
+def run_uuid(run_id: str) -> str:
+    """The id as PostgreSQL takes it; for a text that is no run id, one that no run has."""
+    try:
+        return str(uuid.UUID(run_id)) if len(run_id) == 36 else _NO_RUN
+    except ValueError:
+        return _NO_RUN
 
 
 async def prepare_connection(connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
-
-import structlog
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
-from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Claim, Instant, Run, RunStatus
-from agentclock.ports import Accounting, Beat, Claimed, Page, PageRequest, RunFilter, WorkerInfo, WorkerRow
-from agentclock.store.filters import (
-    Selection,
-    decode_cursor,
-    decoded,
-    first_run_id,
-    offset,
-    page_of,
-    run_selection,
-)
-from agentclock.store.postgres_pool import Row, Session, filled
+from agentclock.core.model import Claim, Instruction, Run, RunStatus, Schedule
+from agentclock.ports import Beat, Claimed, WorkerInfo, WorkerRow
+from agentclock.store.claiming import claim_of, report, reviews_of, tried
+from agentclock.store.columns import RUN_COLUMNS
+from agentclock.store.filters import decoded
+from agentclock.store.postgres_pool import Row, Session, filled, run_uuid
 from agentclock.store.rows import (
+    CALLED_OFF,
     clean_text,
-    decode_attempt,
     decode_run,
     decode_schedule,
     decode_worker,
+    encode_cancel,
+    encode_instruction,
     encode_settlement,
 )
-
-T = TypeVar("T")
-
-#: Workers that died longer ago than this are forgotten.
-WORKER_MEMORY_SECONDS: Final = 7 * DAY_SECONDS
-
-#: A manual run's id carries the clock of whoever triggered it, its fire time the database's: ranges of ids are
-#: taken this much wider than ranges of fire times.
-ID_SLACK_MS: Final = DAY_SECONDS * SECOND
 
 #: Schedules whose waiting runs are looked at in one transaction.
 RELEASE_BATCH: Final = 500
 
-_NO_RUN: Final = str(uuid.UUID(int=0))
+#: Where the ruling time stands behind a run's columns.
+_NOW: Final = len(RUN_COLUMNS)
 
 
 async def claim(session: Session, worker_id: str, limit: int) -> Claimed:
@@ -60,7 +45,7 @@ async def claim(session: Session, worker_id: str, limit: int) -> Claimed:
 async def orphans(session: Session, limit: int) -> list[Claim]:
     await session.rows("retire_workers")
     claims, faults = await _claims(session, await session.rows("orphaned", limit=max(0, limit)))
-    _report(faults)
+    report(faults)
     return claims
 
 
@@ -69,19 +54,19 @@ async def _claims(session: Session, rows: Sequence[Row]) -> tuple[list[Claim], l
     if not rows:
         return [], []
     found, runs = await session.rows_while(
-        lambda: [_tried(decode_run, row) for row in rows], "schedules_by_id", ids=list({row[1] for row in rows})
+        lambda: [tried(decode_run, row) for row in rows], "schedules_by_id", ids=list({row[1] for row in rows})
     )
-    schedules = {row[0]: _tried(decode_schedule, row) for row in found}
+    schedules = _by_id(found)
     claims: list[Claim] = []
     faults: dict[str, CorruptRow] = {}
     for row, run in zip(rows, runs, strict=True):
-        schedule = schedules.get(row[1]) or CorruptRow("schedules", row[1], "there is no such schedule")
+        schedule = schedules[row[1]]
         if isinstance(schedule, CorruptRow):
             faults[row[0]] = schedule
         elif isinstance(run, CorruptRow):
             faults[row[0]] = run
         else:
-            claims.append(Claim(run=run, schedule=schedule))
+            claims.append(claim_of(run, schedule, row[_NOW]))
     if faults:
         reasons = [clean_text(str(fault)) for fault in faults.values()]
         of = await session.rows("fail_runs", ids=list(faults), errors=reasons)
@@ -89,16 +74,13 @@ async def _claims(session: Session, rows: Sequence[Row]) -> tuple[list[Claim], l
     return claims, list(faults.values())
 
 
-def _tried(decode: Callable[[Row], T], row: Row) -> T | CorruptRow:
-    try:
-        return decode(row)
-    except CorruptRow as fault:
-        return fault
+class _Schedules(dict[str, Schedule | CorruptRow]):
+    def __missing__(self, schedule_id: str) -> CorruptRow:
+        return CorruptRow("schedules", schedule_id, "there is no such schedule")
 
 
-def _report(faults: Iterable[CorruptRow]) -> None:
-    for fault in faults:
-        structlog.get_logger("agentclock.store").error("unreadable row", **vars(fault))
+def _by_id(rows: Iterable[Row]) -> _Schedules:
+    return _Schedules({row[0]: tried(decode_schedule, row) for row in rows})
 
 
 async def note_agent_run(
@@ -106,7 +88,7 @@ async def note_agent_run(
 ) -> bool:
     noted = await session.row(
         "note_agent_run",
-        id=_uuid(run_id),
+        id=run_uuid(run_id),
         fence=fence,
         agent_run_id=clean_text(agent_run_id),
         session_id=clean_text(session_id),
@@ -118,7 +100,7 @@ async def settle(session: Session, settlements: Sequence[Settlement]) -> frozens
     """Two statements for any number of settlements: the ends, then what they let go."""
     chosen = {(settlement.run_id, settlement.fence): settlement for settlement in reversed(settlements)}
     rows = [encode_settlement(settlement) for settlement in chosen.values()]
-    settled = await session.rows("settle_runs", **_ends(rows))
+    settled = await session.rows("settle_runs", called_off=CALLED_OFF, **_ends(rows))
     if settled:
         of = {settlement.schedule_id for settlement in chosen.values()}
         await session.rows("release_waiting_of", ids=sorted(of))
@@ -145,12 +127,21 @@ def _ends(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
         outputs=[row["output"] for row in rows],
         requirements=[row["requirements"] for row in rows],
         metrics=[row["metrics"] for row in rows],
+        instructions=[row["instruction"] for row in rows],
+        paused_at=[row["paused_at"] for row in rows],
+        review_at=[row["review_at"] for row in rows],
+        approval_due_at=[row["approval_due_at"] for row in rows],
+        models=[row["model"] for row in rows],
+        input_tokens=[row["input_tokens"] for row in rows],
+        output_tokens=[row["output_tokens"] for row in rows],
+        total_tokens=[row["total_tokens"] for row in rows],
+        costs=[row["cost"] for row in rows],
     )
 
 
-async def request_cancel(session: Session, run_id: str) -> RunStatus | None:
-    run_id = _uuid(run_id)
-    row = await session.row("cancel_run", id=run_id)
+async def request_cancel(session: Session, run_id: str, why: str) -> RunStatus | None:
+    run_id = run_uuid(run_id)
+    row = await session.row("cancel_runs", ("cancelled_run",), id=run_id, **encode_cancel(why, asked=True))
     if row is not None and row[0] == RunStatus.CANCELLED:
         await session.rows("release_waiting_of", ids=[row[1]])
     row = row or await session.row("run_state", id=run_id)
@@ -158,6 +149,22 @@ async def request_cancel(session: Session, run_id: str) -> RunStatus | None:
         return None if row is None else RunStatus(row[0])
     except ValueError as error:
         raise CorruptRow("runs", run_id, f"status: {error}") from error
+
+
+async def instruct(session: Session, run_id: str, instruction: Instruction) -> Run | None:
+    row = await session.row("instruct", id=run_uuid(run_id), instruction=encode_instruction(instruction))
+    return None if row is None else decode_run(row)
+
+
+async def paused_due(session: Session, limit: int) -> list[Claim]:
+    rows = await session.rows("paused_due", limit=max(0, limit))
+    if not rows:
+        return []
+    schedules = _by_id(await session.rows("schedules_by_id", ids=list({row[1] for row in rows})))
+    reviews = reviews_of(((row[0], tried(decode_run, row), schedules[row[1]]) for row in rows), rows[0][_NOW])
+    await session.rows("put_off_reviews", ids=list(reviews.next_at), at=list(reviews.next_at.values()))
+    report(reviews.faults)
+    return list(reviews.claims)
 
 
 async def release_waiting(session: Session) -> int:
@@ -181,8 +188,12 @@ async def register_worker(session: Session, worker: WorkerInfo, lease_seconds: f
 async def renew_lease(session: Session, worker_id: str, lease_seconds: float) -> Beat:
     worker_id = clean_text(worker_id) or ""
     renewed = await session.row("renew_lease", worker_id=worker_id, lease_seconds=float(lease_seconds))
-    wanted = await session.rows("cancel_requests", worker_id=worker_id)
-    return Beat(alive=renewed is not None, cancel_requested=tuple(row[0] for row in wanted))
+    return Beat(alive=renewed is not None, cancel_requested=await cancel_requests(session, worker_id))
+
+
+async def cancel_requests(session: Session, worker_id: str) -> tuple[str, ...]:
+    rows = await session.rows("cancel_requests", worker_id=clean_text(worker_id))
+    return tuple(row[0] for row in rows)
 
 
 async def end_lease(session: Session, worker_id: str) -> None:
@@ -191,73 +202,5 @@ async def end_lease(session: Session, worker_id: str) -> None:
 
 async def workers(session: Session) -> list[WorkerRow]:
     rows, faults = decoded(await session.rows("list_workers"), decode_worker)
-    _report(faults)
+    report(faults)
     return list(rows)
-
-
-# history
-
-
-async def get_run(session: Session, run_id: str) -> Run | None:
-    row = await session.row("get_run", id=_uuid(run_id))
-    return None if row is None else decode_run(row)
-
-
-async def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
-    """Every run asked for has a list, if an empty one."""
-    rows, faults = decoded(await session.rows("attempts_of", ids=[_uuid(run_id) for run_id in run_ids]), decode_attempt)
-    _report(faults)
-    found: dict[str, list[Attempt]] = {}
-    for attempt in rows:
-        found.setdefault(attempt.run_id, []).append(attempt)
-    return {run_id: found.get(_uuid(run_id), []) for run_id in run_ids}
-
-
-async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = _bounded(run_selection(where), where)
-    total = await session.value("count_runs", chosen.conditions, **chosen.values)
-    if page.cursor is not None:
-        (run_id,) = decode_cursor(page.cursor, str)
-        chosen = chosen.after("runs_after", cursor_id=_uuid(run_id))
-    rows = await session.rows(
-        "list_runs", chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values
-    )
-    return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
-
-
-def _bounded(chosen: Selection, where: RunFilter) -> Selection:
-    """Bounds of fire times as bounds of ids too, for ids are what history is indexed by."""
-    if where.since is not None:
-        chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
-    if where.until is not None:
-        chosen = chosen.after("runs_to_id", to_id=first_run_id(where.until + ID_SLACK_MS))
-    return chosen
-
-
-async def accounting(session: Session, schedule_id: str, after: Instant, until: Instant) -> Accounting:
-    rows = await session.rows(
-        "accounting",
-        schedule_id=clean_text(schedule_id),
-        first_id=first_run_id(after),
-        end_id=first_run_id(until + 1),
-        after=after,
-        until=until,
-    )
-    runs, skipped, missed = rows[0]
-    return Accounting(runs=runs, skipped=skipped, missed=missed)
-
-
-async def prune(session: Session, before: Instant, limit: int) -> int:
-    values = {"before": before, "end_id": first_run_id(before + ID_SLACK_MS), "limit": max(0, limit)}
-    pruned: int = await session.value("prune_runs", **values)
-    await session.rows("prune_schedules", limit=max(0, limit))
-    await session.rows("prune_workers", memory_seconds=float(WORKER_MEMORY_SECONDS))
-    return pruned
-
-
-def _uuid(run_id: str) -> str:
-    """The id as PostgreSQL takes it; for a text that is no run id, one that no run has."""
-    try:
-        return str(uuid.UUID(run_id)) if len(run_id) == 36 else _NO_RUN
-    except ValueError:
-        return _NO_RUN

@@ -11,12 +11,13 @@ from agentclock.core.model import Instant, Run, Schedule
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
-from agentclock.store.firing import Batch, Slots, advanced, batch_of, facts_of, plan_batch
+from agentclock.store.firing import DELETED, REPLACED, Batch, Slots, advanced, batch_of, facts_of, plan_batch
 from agentclock.store.postgres_pool import Session, filled
 from agentclock.store.rows import (
     clean_text,
     decode_run,
     decode_schedule,
+    encode_cancel,
     encode_json,
     encode_schedule,
 )
@@ -71,7 +72,8 @@ async def delete_schedule(session: Session, schedule_id: str, user_id: str | Non
     schedule_id = clean_text(schedule_id) or ""
     if await session.row("delete_schedule", id=schedule_id, user_id=clean_text(user_id)) is None:
         return False
-    await session.rows("cancel_runs_of_deleted", id=schedule_id)
+    chosen = ("cancelled_of_schedules", "cancelled_unless_running")
+    await session.rows("cancel_runs", chosen, ids=[schedule_id], **encode_cancel(DELETED, asked=False))
     return True
 
 
@@ -153,7 +155,8 @@ async def _write(
         ids, reasons = [fault.row_id for fault in batch.faults], [clean_text(f.reason) for f in batch.faults]
         await session.rows("disable_schedules", ids=ids, reasons=reasons, at=now)
     if batch.replaced:
-        await session.rows("cancel_active_of", ids=list(batch.replaced), at=now)
+        cancel = encode_cancel(REPLACED, asked=False)
+        await session.rows("cancel_runs", ("cancelled_of_schedules",), ids=list(batch.replaced), **cancel)
     if batch.extensions:
         await session.rows("extend_absences", at=now, **_extensions(batch))
     if not batch.planned:

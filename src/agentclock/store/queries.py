@@ -6,7 +6,7 @@ dialect needs stand under `-- local: <query>`. Parameters are written `:name` in
     {prefix}             what stands before a table's name: agentclock_ in SQLite, "agentclock". in PostgreSQL
     {schema}             the schema alone, quoted (PostgreSQL)
     {schedule_columns}   the codec's columns, with the aliases s (schedules), r (runs), a (attempts), w (workers)
-    {run_columns}  {attempt_columns}  {worker_columns}
+    {run_columns}  {attempt_columns}  {event_columns} (with the alias e)  {worker_columns}
     {where}              conditions put together at run time, see `Queries.get`
 """
 
@@ -19,7 +19,7 @@ from importlib.resources import files
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 
-from agentclock.store.columns import ATTEMPT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS, WORKER_COLUMNS
+from agentclock.store.columns import ATTEMPT_COLUMNS, EVENT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS, WORKER_COLUMNS
 
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
 
@@ -94,6 +94,7 @@ def placeholders(dialect: Dialect, schema: str) -> dict[str, str]:
         "schedule_columns": _aliased("s", SCHEDULE_COLUMNS),
         "run_columns": _aliased("r", RUN_COLUMNS),
         "attempt_columns": _aliased("a", ATTEMPT_COLUMNS),
+        "event_columns": _aliased("e", EVENT_COLUMNS),
         "worker_columns": _aliased("w", WORKER_COLUMNS),
     }
 

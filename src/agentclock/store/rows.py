@@ -17,19 +17,32 @@ from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import (
     Attempt,
+    Instruction,
+    InstructionKind,
     Json,
     RetryPolicy,
     Run,
     RunStatus,
     Schedule,
     Target,
+    Usage,
 )
-from agentclock.ports import WorkerInfo, WorkerRow
+from agentclock.ports import LoggedEvent, WorkerInfo, WorkerRow
 from agentclock.store.building import builder
-from agentclock.store.columns import CONVERSIONS, SCHEDULE_COLUMNS, TABLES, WORKER_COLUMNS, misfit
+from agentclock.store.columns import (
+    ATTEMPT_COLUMNS,
+    CONVERSIONS,
+    SCHEDULE_COLUMNS,
+    TABLES,
+    WORKER_COLUMNS,
+    misfit,
+)
 
 #: Made once: `json.dumps` would make one for every value.
 _TO_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+#: A number that every reader of JSON understands, and that can be added up many times.
+_LARGEST_COUNT: Final = 2**53
 
 
 def encode_json(value: Json) -> str | None:
@@ -52,6 +65,14 @@ def clean_text(value: str | None) -> str | None:
     return value.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
+def encode_instruction(instruction: Instruction | None) -> str | None:
+    """JSON of what is not empty."""
+    if instruction is None:
+        return None
+    parts = {name: getattr(instruction, name) for name in ("kind", "answers", "by", "why", "ends_as")}
+    return encode_json({name: value for name, value in parts.items() if value is not None})
+
+
 def _finite(value: Json) -> Json:
     match value:
         case float() if not math.isfinite(value):
@@ -69,6 +90,8 @@ _make_target: Final = builder(Target)
 _make_retry: Final = builder(RetryPolicy)
 _make_run: Final = builder(Run)
 _make_attempt: Final = builder(Attempt)
+_make_usage: Final = builder(Usage)
+_make_event: Final = builder(LoggedEvent)
 
 
 def _columns_of(part: type[Any], first: str) -> slice:
@@ -79,6 +102,7 @@ def _columns_of(part: type[Any], first: str) -> slice:
 
 _TARGET: Final = _columns_of(Target, "target")
 _RETRY: Final = _columns_of(RetryPolicy, "max_retries")
+_USAGE: Final = slice(ATTEMPT_COLUMNS.index("model"), len(ATTEMPT_COLUMNS))
 
 
 def decode_schedule(row: Sequence[Any]) -> Schedule:
@@ -100,7 +124,19 @@ def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = 
 
 def decode_attempt(row: Sequence[Any]) -> Attempt:
     """Raises CorruptRow."""
-    return _make_attempt(_decode("attempts", f"{row[0]}/{row[1]}", row))
+    values = _decode("attempts", f"{row[0]}/{row[1]}", row)
+    values[_USAGE] = [decode_usage(values[_USAGE])]
+    return _make_attempt(values)
+
+
+def decode_usage(values: Sequence[Any]) -> Usage | None:
+    """None if nothing is known of it."""
+    return None if all(value is None for value in values) else _make_usage(values)
+
+
+def decode_event(row: Sequence[Any]) -> LoggedEvent:
+    """Raises CorruptRow."""
+    return _make_event(_decode("run_events", f"{row[0]}/{row[1]}", row))
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
@@ -158,6 +194,10 @@ def encode_schedule(schedule: Schedule) -> dict[str, Any]:
         "catch_up_window_seconds": schedule.catch_up_window_seconds,
         "misfire_grace_seconds": schedule.misfire_grace_seconds,
         "timeout_seconds": schedule.timeout_seconds,
+        "idle_timeout_seconds": schedule.idle_timeout_seconds,
+        "approval_timeout_seconds": schedule.approval_timeout_seconds,
+        "approval_timeout_action": schedule.approval_timeout_action.value,
+        "on_lost": None if schedule.on_lost is None else schedule.on_lost.value,
         "max_retries": retry.max_retries,
         "retry_delay_seconds": retry.delay_seconds,
         "retry_backoff": retry.backoff.value,
@@ -166,6 +206,7 @@ def encode_schedule(schedule: Schedule) -> dict[str, Any]:
         "enabled": schedule.enabled,
         "disabled_reason": clean_text(schedule.disabled_reason),
         "managed_by": clean_text(schedule.managed_by),
+        "provenance": encode_json(schedule.provenance),
         "next_fire_at": schedule.next_fire_at,
         "last_fire_at": schedule.last_fire_at,
         "run_count": schedule.run_count,
@@ -196,8 +237,13 @@ def encode_run(run: Run) -> dict[str, Any]:
         "worker": clean_text(run.worker),
         "fence": run.fence,
         "cancel_requested": run.cancel_requested,
+        "instruction": encode_instruction(run.instruction),
         "created_at": run.created_at,
         "started_at": run.started_at,
+        "attempt_started_at": run.attempt_started_at,
+        "paused_at": run.paused_at,
+        "review_at": run.review_at,
+        "approval_due_at": run.approval_due_at,
         "completed_at": run.completed_at,
         "status_code": run.status_code,
         "agent_run_id": clean_text(run.agent_run_id),
@@ -210,8 +256,12 @@ def encode_run(run: Run) -> dict[str, Any]:
     }
 
 
+#: With what a run goes on that was to wait for a human when somebody had asked for its cancel.
+CALLED_OFF: Final = encode_instruction(Instruction(kind=InstructionKind.CANCEL, why="cancelled"))
+
+
 def encode_settlement(settlement: Settlement) -> dict[str, Any]:
-    """The parameters of settle_run, finish_attempt and forget_attempt."""
+    """The parameters of what settles a run."""
     outcome, ended = settlement.outcome, settlement.attempt_status
     paused = settlement.status is RunStatus.PAUSED
     return {
@@ -226,6 +276,10 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
         "attempt_number": settlement.attempt_number,
         "attempt_status": None if ended is None else ended.value,
         "now": settlement.ended_at,
+        "instruction": encode_instruction(settlement.instruction),
+        "paused_at": settlement.ended_at if paused else None,
+        "review_at": settlement.review_at,
+        "approval_due_at": settlement.approval_due_at,
         "status_code": outcome.status_code,
         "error": clean_text(outcome.error),
         "agent_run_id": clean_text(outcome.agent_run_id),
@@ -234,4 +288,43 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
         "output": encode_json(outcome.output),
         "requirements": encode_json(outcome.requirements) if paused else None,
         "metrics": encode_json(outcome.metrics),
+        **(_NO_USAGE if outcome.usage is None else _encode_usage(outcome.usage)),
+    }
+
+
+def encode_cancel(why: str, *, asked: bool) -> dict[str, Any]:
+    """The parameters of cancel_runs; `asked`: somebody wants just this run cancelled."""
+    instruction = Instruction(kind=InstructionKind.CANCEL, why=why)
+    return {"why": clean_text(why), "instruction": encode_instruction(instruction), "asked": asked}
+
+
+def _encode_usage(usage: Usage) -> dict[str, Any]:
+    cost = usage.cost
+    return {
+        "model": clean_text(usage.model),
+        "input_tokens": _countable(usage.input_tokens),
+        "output_tokens": _countable(usage.output_tokens),
+        "total_tokens": _countable(usage.total_tokens),
+        "cost": None if cost is None or not math.isfinite(cost) else float(cost),
+    }
+
+
+def _countable(number: int | None) -> int | None:
+    """A number out of an agent's answer; one that no database could hold says nothing."""
+    return None if number is None or abs(number) > _LARGEST_COUNT else number
+
+
+_NO_USAGE: Final = _encode_usage(Usage())
+
+
+def encode_event(event: LoggedEvent) -> dict[str, Any]:
+    """Column -> value for EVENT_COLUMNS."""
+    return {
+        "run_id": event.run_id,
+        "seq": event.seq,
+        "attempt": event.attempt,
+        "at": event.at,
+        "type": clean_text(event.type),
+        "data": encode_json(event.data),
+        "source_index": _countable(event.source_index),
     }

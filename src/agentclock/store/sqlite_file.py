@@ -167,9 +167,9 @@ class Session:
     def value(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> Any:
         return self.rows(name, conditions, **values)[0][0]
 
-    def run(self, name: str, /, **values: Any) -> int:
+    def run(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> int:
         """The number of rows that were changed."""
-        query = self.queries.get(name)
+        query = self.queries.get(name, conditions)
         return self.connection.execute(query.sql, query.args(values)).rowcount
 
     def run_many(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
-
-import structlog
+from typing import Any
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
-from agentclock.core.model import ACTIVE_STATUSES, DAY_SECONDS, SECOND, Attempt, Claim, Instant, Run, RunStatus
-from agentclock.ports import (
-    Accounting,
-    Beat,
-    Claimed,
-    Page,
-    PageRequest,
-    RunFilter,
-    WorkerInfo,
-    WorkerRow,
-)
+from agentclock.core.model import SECOND, Claim, Instant, Instruction, Run, RunStatus
+from agentclock.ports import Beat, Claimed, WorkerInfo, WorkerRow
+from agentclock.store.claiming import claim_of, report, reviews_of, tried
 from agentclock.store.columns import RUN_COLUMNS
-from agentclock.store.filters import (
-    Selection,
-    decode_cursor,
-    decoded,
-    first_run_id,
-    offset,
-    page_of,
-    run_selection,
-)
+from agentclock.store.filters import decoded
 from agentclock.store.rows import (
+    CALLED_OFF,
     clean_text,
-    decode_attempt,
     decode_run,
     decode_schedule,
     decode_worker,
+    encode_cancel,
+    encode_instruction,
     encode_settlement,
 )
 from agentclock.store.sqlite_file import Session, id_list
 
-#: A manual run's id is made a moment before its fire time is read.
-ID_SLACK_MS: Final = 60_000
-
-_UNSUCCESSFUL: Final = frozenset(RunStatus) - {RunStatus.PENDING, RunStatus.RUNNING, RunStatus.SUCCESS}
-
-#: Workers that died longer ago than this are forgotten.
-WORKER_MEMORY_SECONDS: Final = 7 * DAY_SECONDS
-
-_STATUS, _ATTEMPT, _FENCE, _WORKER_ID, _WORKER, _STARTED_AT = map(
-    RUN_COLUMNS.index, ("status", "attempt", "fence", "worker_id", "worker", "started_at")
+_STATUS, _ATTEMPT, _FENCE, _WORKER_ID, _WORKER, _INSTRUCTION, _STARTED_AT, _ATTEMPT_STARTED_AT = map(
+    RUN_COLUMNS.index,
+    ("status", "attempt", "fence", "worker_id", "worker", "instruction", "started_at", "attempt_started_at"),
 )
 
 
@@ -61,18 +38,23 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
 
     def take(run: list[Any]) -> None:
         run[_STATUS] = RunStatus.RUNNING
-        run[_ATTEMPT] += 1
         run[_FENCE] += 1
         run[_WORKER_ID], run[_WORKER] = worker_id, worker[0]
         if run[_STARTED_AT] is None:
             run[_STARTED_AT] = now
+        if run[_INSTRUCTION] is None:
+            run[_ATTEMPT] += 1
+            run[_ATTEMPT_STARTED_AT] = now
+        elif run[_ATTEMPT_STARTED_AT] is None:
+            run[_ATTEMPT_STARTED_AT] = now
 
     claims, faults = _claims(session, session.rows("claimable", now=now, limit=max(0, limit)), take)
-    session.run_many("claim_run", ({**_claim_values(held.run), "started_at": held.run.started_at} for held in claims))
-    session.run_many(
-        "start_attempt",
-        ({"run_id": held.run.id, "number": held.run.attempt, "worker": held.run.worker, "now": now} for held in claims),
-    )
+    session.run_many("claim_run", (_claim_values(held.run) for held in claims))
+    attempts = [_attempt_values(held.run, now) for held in claims if held.run.instruction is None]
+    session.run_many("start_attempt", attempts)
+    if len(attempts) < len(claims):
+        resumed = (_attempt_values(held.run, now) for held in claims if held.run.instruction is not None)
+        session.run_many("resume_attempt", resumed)
     next_at: Instant | None = session.value("next_available", now=now)
     return Claimed(
         claims=tuple(claims),
@@ -90,7 +72,7 @@ def orphans(session: Session, limit: int) -> list[Claim]:
 
     claims, faults = _claims(session, rows, take)
     session.run_many("raise_fence", (_claim_values(held.run) for held in claims))
-    _report(faults)
+    report(faults)
     return claims
 
 
@@ -101,7 +83,13 @@ def _claim_values(run: Run) -> dict[str, Any]:
         "fence": run.fence,
         "worker_id": run.worker_id,
         "worker": run.worker,
+        "started_at": run.started_at,
+        "attempt_started_at": run.attempt_started_at,
     }
+
+
+def _attempt_values(run: Run, now: Instant) -> dict[str, Any]:
+    return {"run_id": run.id, "number": run.attempt, "worker": run.worker, "now": now}
 
 
 def _claims(
@@ -113,7 +101,7 @@ def _claims(
     width = len(RUN_COLUMNS)
     for row in rows:
         try:
-            claims.append(Claim(run=decode_run(row[:width], change), schedule=decode_schedule(row[width:])))
+            claims.append(claim_of(decode_run(row[:width], change), decode_schedule(row[width:]), session.now))
         except CorruptRow as fault:
             faults.append(fault)
             run_id, schedule_id = row[:2]
@@ -121,11 +109,6 @@ def _claims(
             session.run("fail_attempts", id=run_id, error=str(fault), now=session.now)
             session.run("release_waiting_of", ids=id_list([str(schedule_id)]), now=session.now)
     return claims, faults
-
-
-def _report(faults: Iterable[CorruptRow]) -> None:
-    for fault in faults:
-        structlog.get_logger("agentclock.store").error("unreadable row", **vars(fault))
 
 
 def note_agent_run(session: Session, run_id: str, fence: int, agent_run_id: str | None, session_id: str | None) -> bool:
@@ -143,9 +126,10 @@ def note_agent_run(session: Session, run_id: str, fence: int, agent_run_id: str 
 
 def settle(session: Session, settlements: Sequence[Settlement]) -> frozenset[str]:
     ids = id_list(settlement.run_id for settlement in settlements)
-    fences = dict(session.rows("running_fences", ids=ids))
-    valid = {s.run_id: s for s in reversed(settlements) if fences.get(s.run_id) == s.fence}
+    held = {run_id: (fence, cancelled) for run_id, fence, cancelled in session.rows("held_runs", ids=ids)}
+    valid = {s.run_id: s for s in reversed(settlements) if held.get(s.run_id, (None,))[0] == s.fence}
     rows = [encode_settlement(settlement) for settlement in valid.values()]
+    rows = [_not_going_on(row) if held[row["id"]][1] else row for row in rows]
     session.run_many("settle_run", rows)
     session.run_many("finish_attempt", (row for row in rows if row["attempt_status"] is not None))
     session.run_many("forget_attempt", (row for row in rows if row["attempt_status"] is None))
@@ -155,20 +139,50 @@ def settle(session: Session, settlements: Sequence[Settlement]) -> frozenset[str
     return frozenset(valid)
 
 
-def request_cancel(session: Session, run_id: str) -> RunStatus | None:
+def _not_going_on(row: dict[str, Any]) -> dict[str, Any]:
+    """Somebody may have asked for a cancel after the worker last looked: then there is no further attempt, and no
+    human is waited for."""
+    if row["retry"]:
+        return row | {"status": "cancelled", "completed_at": row["now"], "available_at": None}
+    if row["paused_at"] is not None:
+        waits = {"paused_at": None, "review_at": None, "approval_due_at": None}
+        return row | waits | {"status": "pending", "available_at": row["now"], "instruction": CALLED_OFF}
+    return row
+
+
+def request_cancel(session: Session, run_id: str, why: str) -> RunStatus | None:
     run_id = clean_text(run_id) or ""
-    row = session.row("run_state", id=run_id)
-    if row is None:
+    before = session.row("run_state", id=run_id)
+    if before is None:
         return None
-    status, schedule_id = row
-    if session.run("cancel_run", id=run_id, now=session.now):
+    session.run("cancel_runs", ("cancelled_run",), id=run_id, now=session.now, **encode_cancel(why, asked=True))
+    status, schedule_id = session.rows("run_state", id=run_id)[0]
+    if status == RunStatus.CANCELLED != before[0]:
         session.run("release_waiting_of", ids=id_list([schedule_id]), now=session.now)
-        return RunStatus.CANCELLED
-    session.run("request_cancel", id=run_id)
     try:
         return RunStatus(status)
     except ValueError as error:
         raise CorruptRow("runs", run_id, f"status: {error}") from error
+
+
+def instruct(session: Session, run_id: str, instruction: Instruction) -> Run | None:
+    values = {"id": clean_text(run_id), "instruction": encode_instruction(instruction), "now": session.now}
+    if not session.run("instruct", **values):
+        return None
+    row = session.row("get_run", **values)
+    return None if row is None else decode_run(row)
+
+
+def paused_due(session: Session, limit: int) -> list[Claim]:
+    now, width = session.now, len(RUN_COLUMNS)
+    found = []
+    for row in session.rows("paused_due", now=now, limit=max(0, limit)):
+        run = tried(decode_run, row[:width])
+        found.append((row[0], run, tried(decode_schedule, row[width:])))
+    reviews = reviews_of(found, now)
+    session.run_many("put_off_review", ({"id": run_id, "at": at} for run_id, at in reviews.next_at.items()))
+    report(reviews.faults)
+    return list(reviews.claims)
 
 
 def release_waiting(session: Session) -> int:
@@ -195,8 +209,11 @@ def register_worker(session: Session, worker: WorkerInfo, lease_seconds: float, 
 def renew_lease(session: Session, worker_id: str, lease_seconds: float) -> Beat:
     lease_until = _lease_end(session.now, lease_seconds)
     alive = session.run("renew_lease", worker_id=worker_id, lease_until=lease_until) > 0
-    wanted = session.rows("cancel_requests", worker_id=worker_id)
-    return Beat(alive=alive, cancel_requested=tuple(row[0] for row in wanted))
+    return Beat(alive=alive, cancel_requested=cancel_requests(session, worker_id))
+
+
+def cancel_requests(session: Session, worker_id: str) -> tuple[str, ...]:
+    return tuple(row[0] for row in session.rows("cancel_requests", worker_id=worker_id))
 
 
 def _lease_end(now: Instant, lease_seconds: float) -> Instant:
@@ -209,75 +226,5 @@ def end_lease(session: Session, worker_id: str) -> None:
 
 def workers(session: Session) -> list[WorkerRow]:
     rows, faults = decoded(session.rows("list_workers"), decode_worker)
-    _report(faults)
+    report(faults)
     return list(rows)
-
-
-# history
-
-
-def get_run(session: Session, run_id: str) -> Run | None:
-    row = session.row("get_run", id=clean_text(run_id))
-    return None if row is None else decode_run(row)
-
-
-def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
-    """Every run asked for has a list, if an empty one."""
-    rows, faults = decoded(session.rows("attempts_of", ids=id_list(run_ids)), decode_attempt)
-    _report(faults)
-    found: dict[str, list[Attempt]] = {run_id: [] for run_id in run_ids}
-    for attempt in rows:
-        found[attempt.run_id].append(attempt)
-    return found
-
-
-def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = bounded_selection(where)
-    total = session.value("count_runs", chosen.conditions, **chosen.values)
-    if page.cursor is not None:
-        (run_id,) = decode_cursor(page.cursor, str)
-        chosen = chosen.after("runs_after", cursor_id=run_id)
-    query = "list_active_runs" if only_active(where) else "list_runs"
-    rows = session.rows(query, chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
-    return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
-
-
-def bounded_selection(where: RunFilter) -> Selection:
-    """What `where` asks for, with the words that let SQLite use an index: bounds of fire times as bounds of ids
-    too, and the very condition of the partial index that holds every state asked for."""
-    chosen = run_selection(where)
-    if where.since is not None:
-        chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
-    if where.until is not None:
-        chosen = chosen.after("runs_to_id", to_id=first_run_id(where.until + ID_SLACK_MS))
-    if only_active(where):
-        return chosen.after("r.status IN ('pending', 'running', 'paused')")
-    if where.statuses and _UNSUCCESSFUL.issuperset(where.statuses):
-        return chosen.after("r.status IN ('failed', 'timeout', 'lost', 'cancelled', 'skipped', 'missed', 'paused')")
-    return chosen
-
-
-def only_active(where: RunFilter) -> bool:
-    return bool(where.statuses) and ACTIVE_STATUSES.issuperset(where.statuses)
-
-
-def accounting(session: Session, schedule_id: str, after: Instant, until: Instant) -> Accounting:
-    row = session.rows(
-        "accounting",
-        schedule_id=clean_text(schedule_id),
-        first_id=first_run_id(after),
-        end_id=first_run_id(until + 1),
-        after=after,
-        until=until,
-    )[0]
-    return Accounting(runs=row[0], skipped=row[1], missed=row[2])
-
-
-def prune(session: Session, before: Instant, limit: int) -> int:
-    rows = session.rows("prunable", end_id=first_run_id(before), before=before, limit=max(0, limit))
-    ids = id_list(row[0] for row in rows)
-    session.run("prune_attempts", ids=ids)
-    session.run("prune_runs", ids=ids)
-    session.run("prune_schedules", limit=max(0, limit))
-    session.run("prune_workers", dead_since=session.now - WORKER_MEMORY_SECONDS * SECOND)
-    return len(rows)

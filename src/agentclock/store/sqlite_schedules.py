@@ -12,8 +12,8 @@ from agentclock.core.planning import Plan
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
-from agentclock.store.firing import Batch, Facts, Slots, advanced, batch_of, facts_of, plan_batch
-from agentclock.store.rows import clean_text, decode_run, decode_schedule, encode_run, encode_schedule
+from agentclock.store.firing import DELETED, REPLACED, Batch, Facts, Slots, advanced, batch_of, facts_of, plan_batch
+from agentclock.store.rows import clean_text, decode_run, decode_schedule, encode_cancel, encode_run, encode_schedule
 from agentclock.store.sqlite_file import Session, id_list
 
 _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
@@ -63,7 +63,9 @@ def delete_schedule(session: Session, schedule_id: str, user_id: str | None) -> 
     schedule_id = clean_text(schedule_id) or ""
     deleted = session.run("delete_schedule", id=schedule_id, user_id=clean_text(user_id), now=session.now) > 0
     if deleted:
-        session.run("cancel_runs_of_deleted", id=schedule_id, now=session.now)
+        chosen = ("cancelled_of_schedules", "cancelled_unless_running")
+        cancel = encode_cancel(DELETED, asked=False)
+        session.run("cancel_runs", chosen, ids=id_list([schedule_id]), now=session.now, **cancel)
     return deleted
 
 
@@ -130,9 +132,8 @@ def _write(session: Session, batch: Batch) -> set[str]:
     now = session.now
     session.run_many("disable_schedule", ({"id": f.row_id, "reason": f.reason, "now": now} for f in batch.faults))
     if batch.replaced:
-        replaced = id_list(batch.replaced)
-        session.run("cancel_waiting_of", ids=replaced, now=now)
-        session.run("cancel_running_of", ids=replaced)
+        cancel = encode_cancel(REPLACED, asked=False)
+        session.run("cancel_runs", ("cancelled_of_schedules",), ids=id_list(batch.replaced), now=now, **cancel)
     there = {row[0] for row in session.rows("existing_runs", ids=id_list(run.id for run in batch.runs))}
     runs = [run for run in batch.runs if run.id not in there]
     session.run_many("insert_run", map(encode_run, (*runs, *batch.absent)))

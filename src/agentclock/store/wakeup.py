@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 import uuid
@@ -14,12 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from agentclock.core.errors import StoreUnavailable
+from agentclock.ports import News
 
 if TYPE_CHECKING:
     import asyncpg
 
 #: At most twenty notifications a second leave a process, however often it has reason to.
 SEND_PAUSE_SECONDS: Final = 0.05
+#: At most ten pieces of news a second leave a process, whatever number of runs and schedules they are about.
+TELL_PAUSE_SECONDS: Final = 0.1
+#: PostgreSQL takes payloads of under 8000 bytes; longer news is told as news of everything.
+PAYLOAD_LIMIT: Final = 7900
+#: With so many ids waiting to be told, it is news of everything.
+NEWS_LIMIT: Final = 400
 #: How soon a listener tries again, at first and at last.
 RETRY_SECONDS: Final = (0.5, 30.0)
 #: How long a notification to ourselves may take, and how often one is sent to see whether the line is alive.
@@ -33,6 +41,10 @@ OK: Final = "ok"
 
 #: How the payload of a probe begins; everybody hears it, only its sender heeds it.
 _ECHO: Final = "echo "
+#: How news begins; its sender's id follows, then JSON. Any other payload is the id of a sender: engines look again.
+_NEWS: Final = "news "
+
+_EVERYTHING: Final = News(everything=True)
 
 
 class PostgresWakeup:
@@ -49,24 +61,30 @@ class PostgresWakeup:
         self._id = uuid.uuid4().hex
         self._state = NOT_STARTED
         self._on_wake: Callable[[], None] = _nobody
+        self._on_news: Callable[[News], None] = _nobody
         self._wanted = asyncio.Event()
+        self._news = _Gathered()
         self._echoes: dict[str, asyncio.Future[None]] = {}
         self._speaker: asyncpg.Connection[Any] | None = None
         self._speaking = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, on_wake: Callable[[], None]) -> None:
-        """Answers at once; `state` tells when wake-ups arrive. A second start changes nothing but `on_wake`."""
-        self._on_wake = on_wake
+    async def start(self, on_wake: Callable[[], None], on_news: Callable[[News], None] | None = None) -> None:
+        """Answers at once; `state` tells when wake-ups arrive. A second start changes nothing but who is called."""
+        self._on_wake, self._on_news = on_wake, on_news or _nobody
         if not self._tasks:
             self._say("connecting")
             self._tasks = [
                 asyncio.create_task(self._keep_listening(), name="agentclock-listen"),
                 asyncio.create_task(self._keep_sending(), name="agentclock-notify"),
+                asyncio.create_task(self._keep_telling(), name="agentclock-news"),
             ]
 
     def send(self) -> None:
         self._wanted.set()
+
+    def tell(self, *, run_id: str | None = None, schedule_id: str | None = None) -> None:
+        self._news.add(run_id, schedule_id)
 
     async def close(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -103,6 +121,7 @@ class PostgresWakeup:
             await self._expect_echo()
             self._say(OK)
             self._on_wake()  # something may have happened while nobody listened
+            self._on_news(_EVERYTHING)
             while not hung_up.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PROBE_SECONDS):
@@ -135,6 +154,10 @@ class PostgresWakeup:
             echo = self._echoes.get(text)
             if echo is not None and not echo.done():
                 echo.set_result(None)
+        elif text.startswith(_NEWS):
+            sender, _, told = text.removeprefix(_NEWS).partition(" ")
+            if sender != self._id:
+                self._on_news(_news_of(told))
         elif text != self._id:
             self._on_wake()
 
@@ -142,11 +165,20 @@ class PostgresWakeup:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            try:
-                await self._notify(self._id)
-            except StoreUnavailable as error:
-                structlog.get_logger("agentclock.wakeup").warning("wakeup_not_sent", error=str(error))
+            await self._try_to_notify(self._id)
             await asyncio.sleep(SEND_PAUSE_SECONDS)
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await self._news.wait()
+            await self._try_to_notify(f"{_NEWS}{self._id} {self._news.take()}")
+            await asyncio.sleep(TELL_PAUSE_SECONDS)
+
+    async def _try_to_notify(self, payload: str) -> None:
+        try:
+            await self._notify(payload)
+        except StoreUnavailable as error:
+            structlog.get_logger("agentclock.wakeup").warning("wakeup_not_sent", error=str(error))
 
     async def _notify(self, payload: str) -> None:
         async with self._speaking:
@@ -154,7 +186,7 @@ class PostgresWakeup:
                 if self._speaker is None or self._speaker.is_closed():
                     self._speaker = await self._address.connect()
                 with self._address.answering():
-                    await self._speaker.execute(f"NOTIFY {_quoted(self._channel)}, '{payload}'")
+                    await self._speaker.execute(f"NOTIFY {_quoted(self._channel)}, {_literal(payload)}")
             except BaseException:
                 self._hang_up()
                 raise
@@ -170,28 +202,70 @@ class PostgresWakeup:
             structlog.get_logger("agentclock.wakeup").info("wakeup_state", state=state)
 
 
+class _Gathered:
+    """The news since it was last told, as the payload of one notification."""
+
+    def __init__(self) -> None:
+        self._run_ids: set[str] = set()
+        self._schedule_ids: set[str] = set()
+        self._any = asyncio.Event()
+
+    def add(self, run_id: str | None, schedule_id: str | None) -> None:
+        for ids, found in ((self._run_ids, run_id), (self._schedule_ids, schedule_id)):
+            if found is not None and len(ids) < NEWS_LIMIT:
+                ids.add(found)
+                self._any.set()
+
+    async def wait(self) -> None:
+        await self._any.wait()
+
+    def take(self) -> str:
+        """JSON; empty text for news of everything."""
+        full = max(len(self._run_ids), len(self._schedule_ids)) >= NEWS_LIMIT
+        told = json.dumps([sorted(self._run_ids), sorted(self._schedule_ids)], separators=(",", ":"))
+        self._run_ids.clear()
+        self._schedule_ids.clear()
+        self._any.clear()
+        return told if len(told) < PAYLOAD_LIMIT and not full else ""
+
+
+def _news_of(told: str) -> News:
+    """What cannot be read, perhaps from another version, may be about anything."""
+    try:
+        run_ids, schedule_ids = map(frozenset, json.loads(told))
+    except (ValueError, TypeError):
+        return _EVERYTHING
+    return News(run_ids=run_ids, schedule_ids=schedule_ids)
+
+
 class SqliteWakeup:
-    """Watches the change counter of the file, from a thread: whoever writes to it wakes everybody."""
+    """Watches the change counter of the file, from a thread: whoever writes to it wakes everybody, and may have news of
+    anything."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._state = NOT_STARTED
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._on_wake: Callable[[], None] = _nobody
+        self._on_news: Callable[[News], None] = _nobody
 
-    async def start(self, on_wake: Callable[[], None]) -> None:
+    async def start(self, on_wake: Callable[[], None], on_news: Callable[[News], None] | None = None) -> None:
+        """A second start changes nothing but who is called."""
+        self._on_wake, self._on_news = on_wake, on_news or _nobody
         if self._path == ":memory:":
             self._state = OK  # nobody else can write there
         elif self._thread is None:
             loop = asyncio.get_running_loop()
             self._stop.clear()
-            self._thread = threading.Thread(
-                target=self._watch, args=(loop, on_wake), name="agentclock-watch", daemon=True
-            )
+            self._thread = threading.Thread(target=self._watch, args=(loop,), name="agentclock-watch", daemon=True)
             self._thread.start()
 
     def send(self) -> None:
         """Nothing to do: the write itself is the wake-up."""
+
+    def tell(self, *, run_id: str | None = None, schedule_id: str | None = None) -> None:
+        """Nothing to do: the write itself is the news."""
 
     async def close(self) -> None:
         thread, self._thread = self._thread, None
@@ -204,28 +278,33 @@ class SqliteWakeup:
     def state(self) -> str:
         return self._state
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[], None]) -> None:
+    def _call(self) -> None:
+        """On the event loop."""
+        self._on_wake()
+        self._on_news(_EVERYTHING)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
             try:
-                self._watch_file(loop, on_wake)
+                self._watch_file(loop)
             except sqlite3.Error as error:
                 self._state = f"the file cannot be watched: {error}"
             except RuntimeError:
                 return  # the event loop is closed: nobody is left to wake
             self._stop.wait(1.0)
 
-    def _watch_file(self, loop: asyncio.AbstractEventLoop, on_wake: Callable[[], None]) -> None:
+    def _watch_file(self, loop: asyncio.AbstractEventLoop) -> None:
         uri = Path(self._path).absolute().as_uri() + "?mode=ro"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         try:
             seen = _change_counter(connection)
             self._state = OK
-            loop.call_soon_threadsafe(on_wake)  # something may have happened while nobody watched
+            loop.call_soon_threadsafe(self._call)  # something may have happened while nobody watched
             while not self._stop.wait(WATCH_SECONDS):
                 found = _change_counter(connection)
                 if found != seen:
                     seen = found
-                    loop.call_soon_threadsafe(on_wake)
+                    loop.call_soon_threadsafe(self._call)
         finally:
             connection.close()
 
@@ -239,4 +318,8 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _nobody() -> None: ...
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _nobody(*_: object) -> None: ...

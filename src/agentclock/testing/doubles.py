@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
-from agentclock.core.model import Instant, Outcome, OutcomeKind
-from agentclock.ports import RunContext
+from agentclock.core.model import Claim, Instant, Outcome, OutcomeKind
+from agentclock.ports import RunContext, Said
 from agentclock.testing.gauge import Gauge
 
 SUCCESS: Final = Outcome(
@@ -96,13 +96,27 @@ class ScriptedExecutor:
     """Answers attempts by a script and remembers them. Implements `ports.Executor`.
 
     `script` is a function of the context, or a list: one answer a call, the last one repeats. `contexts` are
-    the calls so far, in order. While held, calls stay open; one whose context is cancelled ends as CANCELLED.
+    the calls so far, in order. `says`: what the agent is heard to say at the start of each call. While held, calls
+    stay open; one whose context is cancelled ends as CANCELLED, and when the worker stops it ends as DETACHED if
+    the run is attachable, else as LOST.
+
+    `attachable`: whether agents live on without their worker, for all runs or as a function of the claim.
+    `moved_on`: the ids of paused runs that somebody answered elsewhere.
     """
 
-    def __init__(self, script: Script = (SUCCESS,)) -> None:
+    def __init__(
+        self,
+        script: Script = (SUCCESS,),
+        *,
+        says: Sequence[Said] | Callable[[RunContext], Sequence[Said]] = (),
+        attachable: bool | Callable[[Claim], bool] = False,
+    ) -> None:
         if not callable(script) and not script:
             raise ValueError("a script needs at least one answer")
         self.script = script
+        self.says = says
+        self.attachable = attachable
+        self.moved_on: set[str] = set()
         self.contexts: list[RunContext] = []
         self.peak_running = 0
         self.interrupted = 0
@@ -121,9 +135,11 @@ class ScriptedExecutor:
         self._open[key] = (context.claim.run.id, gate)
         self.peak_running = max(self.peak_running, self.running)
         self._calls.set(len(self.contexts))
+        for said in self.says(context) if callable(self.says) else self.says:
+            context.emit(said)
         try:
             if self._held:
-                await _first_of(gate.wait(), context.cancelled.wait())
+                await _first_of(gate.wait(), context.cancelled.wait(), context.stopping.wait())
         except asyncio.CancelledError:
             self.interrupted += 1
             raise
@@ -131,9 +147,18 @@ class ScriptedExecutor:
             del self._open[key]
         if context.cancelled.is_set():
             return Outcome(kind=OutcomeKind.CANCELLED, error="cancelled")
+        if context.stopping.is_set() and not gate.is_set():
+            attachable = self.can_attach(context.claim)
+            return Outcome(kind=OutcomeKind.DETACHED if attachable else OutcomeKind.LOST, error="the worker stops")
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def can_attach(self, claim: Claim) -> bool:
+        return self.attachable(claim) if callable(self.attachable) else self.attachable
+
+    async def has_moved_on(self, claim: Claim) -> bool:
+        return claim.run.id in self.moved_on
 
     def hold(self) -> None:
         """From now on calls stay open until `release`."""

@@ -19,14 +19,15 @@ FROM (
 ) d;
 
 -- name: situations
--- One row a schedule: its active, waiting and running runs, and the newest row of its history. A statement of its
--- own, after the one that locks: only so does it see what the lock's last holder wrote.
-SELECT j.id, a.active, a.waiting, a.running, t.id, t.status, t.reason, t.cause, coalesce(t.last_fire_at, t.fire_at)
+-- One row a schedule: its active and waiting runs, those that end only when somebody has seen to their agent, and the
+-- newest row of its history. A statement of its own, after the one that locks: only so does it see what the lock's last
+-- holder wrote.
+SELECT j.id, a.active, a.waiting, a.engaged, t.id, t.status, t.reason, t.cause, coalesce(t.last_fire_at, t.fire_at)
 FROM unnest(:ids::text[]) AS j (id)
 CROSS JOIN LATERAL (
     SELECT count(*) AS active,
         count(*) FILTER (WHERE r.status = 'pending' AND r.available_at IS NULL) AS waiting,
-        count(*) FILTER (WHERE r.status = 'running') AS running
+        count(*) FILTER (WHERE r.status <> 'pending' OR r.instruction IS NOT NULL) AS engaged
     FROM {prefix}runs r
     WHERE r.schedule_id = j.id AND r.status IN ('pending', 'running', 'paused')
 ) a
@@ -41,32 +42,18 @@ UPDATE {prefix}schedules s SET
 FROM unnest(:ids::text[], :reasons::text[]) AS f (id, reason)
 WHERE s.id = f.id;
 
--- local: cancel_active_of
--- Of schedules whose newest fire replaces what is still going on: what is not running ends at once, what is running
--- is marked for its worker.
-WITH active AS MATERIALIZED (
-    SELECT r.id FROM {prefix}runs r
-    WHERE r.schedule_id = ANY(:ids::text[]) AND r.status IN ('pending', 'running', 'paused')
-    ORDER BY r.id FOR NO KEY UPDATE
-)
-UPDATE {prefix}runs r SET
-    cancel_requested = r.cancel_requested OR r.status = 'running',
-    status = CASE WHEN r.status = 'running' THEN 'running' ELSE 'cancelled' END,
-    completed_at = CASE WHEN r.status = 'running' THEN NULL ELSE :at::timestamptz END,
-    available_at = CASE WHEN r.status = 'running' THEN r.available_at END,
-    error = CASE WHEN r.status = 'running' THEN r.error ELSE 'cancelled: a newer fire of the schedule replaced it' END
-FROM active WHERE r.id = active.id;
-
 -- local: write_batch
 -- New runs (and absences), the first attempts of those that are running already, and the schedules' advance.
 WITH fired AS (
     INSERT INTO {prefix}runs (
         id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, available_at,
-        attempt, refusals, fence, worker_id, worker, cancel_requested, created_at, started_at, completed_at
+        attempt, refusals, fence, worker_id, worker, cancel_requested, created_at, started_at, attempt_started_at,
+        completed_at
     )
     SELECT f.*, (f.status = 'running')::int, 0, (f.status = 'running')::int,
         CASE WHEN f.status = 'running' THEN :worker_id::text END,
         CASE WHEN f.status = 'running' THEN :worker::text END, false, :at::timestamptz,
+        CASE WHEN f.status = 'running' THEN :at::timestamptz END,
         CASE WHEN f.status = 'running' THEN :at::timestamptz END,
         CASE WHEN f.status IN ('skipped', 'missed') THEN :at::timestamptz END
     FROM unnest(

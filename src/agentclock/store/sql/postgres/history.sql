@@ -1,6 +1,20 @@
 -- name: get_run
 SELECT {run_columns} FROM {prefix}runs r WHERE r.id = :id::uuid;
 
+-- name: runs_by_id
+SELECT {run_columns} FROM {prefix}runs r WHERE r.id = ANY(:ids::uuid[]);
+
+-- name: newest_runs
+SELECT {run_columns} FROM {prefix}runs r
+WHERE r.id >= :from_id::uuid AND r.fire_at >= :since ORDER BY r.id DESC LIMIT :limit::bigint;
+
+-- name: active_runs
+-- Few runs are active; the array keeps the planner from looking for them in all of history, from its end.
+SELECT {run_columns} FROM {prefix}runs r
+WHERE r.id = ANY(ARRAY(
+    SELECT o.id FROM {prefix}runs o WHERE o.status IN ('pending', 'running', 'paused')))
+ORDER BY r.id DESC LIMIT :limit::bigint;
+
 -- name: attempts_of
 SELECT {attempt_columns} FROM {prefix}attempts a WHERE a.run_id = ANY(:ids::uuid[]) ORDER BY a.run_id, a.number;
 
@@ -41,6 +55,15 @@ WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id < :end_i
     AND r.fire_at > :after AND r.fire_at <= :until
     AND r.cause <> 'manual';
 
+-- name: usage
+SELECT a.model, sum(a.input_tokens)::bigint, sum(a.output_tokens)::bigint, sum(a.total_tokens)::bigint, sum(a.cost),
+    count(*)
+FROM {prefix}runs r JOIN {prefix}attempts a ON a.run_id = r.id
+WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id < :end_id::uuid
+    AND r.fire_at >= :since AND r.fire_at < :until
+    AND num_nonnulls(a.model, a.input_tokens, a.output_tokens, a.total_tokens, a.cost) > 0
+GROUP BY a.model ORDER BY 4 DESC NULLS LAST, a.model;
+
 -- name: prune_runs
 WITH old AS MATERIALIZED (
     SELECT r.id FROM {prefix}runs r
@@ -52,6 +75,8 @@ WITH old AS MATERIALIZED (
     DELETE FROM {prefix}runs r USING old WHERE r.id = old.id RETURNING r.id
 ), of_pruned AS (
     DELETE FROM {prefix}attempts a USING old WHERE a.run_id = old.id
+), told_by_pruned AS (
+    DELETE FROM {prefix}run_events e USING old WHERE e.run_id = old.id
 )
 SELECT count(*) FROM pruned;
 

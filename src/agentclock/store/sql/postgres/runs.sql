@@ -6,25 +6,34 @@ WITH me AS MATERIALIZED (
 ), picked AS MATERIALIZED (
     SELECT r.id FROM {prefix}runs r
     WHERE r.status = 'pending' AND r.available_at <= coalesce(:now::timestamptz, now())
-        AND (SELECT s.deleted_at FROM {prefix}schedules s WHERE s.id = r.schedule_id) IS NULL
+        AND ((SELECT s.deleted_at FROM {prefix}schedules s WHERE s.id = r.schedule_id) IS NULL
+            OR r.instruction IS NOT NULL)
         AND EXISTS (SELECT 1 FROM me)
     ORDER BY r.available_at, r.id LIMIT :limit::bigint
     FOR NO KEY UPDATE OF r SKIP LOCKED
 ), taken AS (
     UPDATE {prefix}runs r SET
-        status = 'running', attempt = r.attempt + 1, fence = r.fence + 1, worker_id = :worker_id,
-        worker = (SELECT me.name FROM me), started_at = coalesce(r.started_at, :now::timestamptz, now())
+        status = 'running', attempt = r.attempt + (r.instruction IS NULL)::int, fence = r.fence + 1,
+        worker_id = :worker_id, worker = (SELECT me.name FROM me),
+        started_at = coalesce(r.started_at, :now::timestamptz, now()),
+        attempt_started_at = coalesce(
+            CASE WHEN r.instruction IS NOT NULL THEN r.attempt_started_at END, :now::timestamptz, now())
     FROM picked WHERE r.id = picked.id
     RETURNING {run_columns}
+), resumed AS (
+    UPDATE {prefix}attempts a SET status = 'running', worker = taken.worker, completed_at = NULL
+    FROM taken WHERE taken.instruction IS NOT NULL AND a.run_id = taken.id AND a.number = taken.attempt
 ), begun AS (
     INSERT INTO {prefix}attempts (run_id, number, status, worker, started_at)
-    SELECT taken.id, taken.attempt, 'running', taken.worker, coalesce(:now::timestamptz, now()) FROM taken
+    SELECT taken.id, taken.attempt, 'running', taken.worker, coalesce(:now::timestamptz, now())
+    FROM taken WHERE taken.instruction IS NULL
     -- A number is used again when the attempt before it never happened (the target refused the connection).
     ON CONFLICT (run_id, number) DO UPDATE SET
         status = 'running', worker = excluded.worker, started_at = excluded.started_at, completed_at = NULL,
-        status_code = NULL, agent_run_id = NULL, error = NULL
+        status_code = NULL, agent_run_id = NULL, error = NULL, model = NULL, input_tokens = NULL,
+        output_tokens = NULL, total_tokens = NULL, cost = NULL
 )
-SELECT * FROM taken ORDER BY taken.available_at, taken.id;
+SELECT taken.*, coalesce(:now::timestamptz, now()) FROM taken ORDER BY taken.available_at, taken.id;
 
 -- name: next_available
 SELECT n.available_at, coalesce(:now::timestamptz, clock_timestamp())
@@ -39,7 +48,7 @@ FROM (
 WITH failed AS (
     UPDATE {prefix}runs r SET
         status = 'failed', error = f.error, completed_at = coalesce(:now::timestamptz, now()), available_at = NULL,
-        fence = r.fence + 1
+        instruction = NULL, fence = r.fence + 1
     FROM unnest(:ids::uuid[], :errors::text[]) AS f (id, error)
     WHERE r.id = f.id
     RETURNING r.id, r.attempt, r.error, r.schedule_id
@@ -54,13 +63,14 @@ SELECT DISTINCT failed.schedule_id FROM failed;
 -- A fence alone does not tell a claim that was never written from one that another worker wrote instead.
 WITH undone AS (
     UPDATE {prefix}runs r SET
-        status = 'pending', attempt = r.attempt - 1, worker_id = NULL,
-        started_at = CASE WHEN r.attempt > 1 THEN r.started_at END
+        status = 'pending', attempt = r.attempt - (r.instruction IS NULL)::int, worker_id = NULL,
+        started_at = CASE WHEN r.attempt > 1 OR r.instruction IS NOT NULL THEN r.started_at END
     FROM unnest(:ids::uuid[], :fences::bigint[], :worker_ids::text[]) AS u (id, fence, worker_id)
     WHERE r.id = u.id AND r.fence = u.fence AND r.worker_id = u.worker_id AND r.status = 'running'
-    RETURNING r.id, r.attempt + 1 AS number
+    RETURNING r.id, r.attempt + 1 AS number, r.instruction
 )
-DELETE FROM {prefix}attempts a USING undone WHERE a.run_id = undone.id AND a.number = undone.number;
+DELETE FROM {prefix}attempts a USING undone
+WHERE a.run_id = undone.id AND a.number = undone.number AND undone.instruction IS NULL;
 
 -- name: note_agent_run
 WITH noted AS (
@@ -76,37 +86,51 @@ SELECT noted.id FROM noted;
 
 -- local: settle_runs
 -- Rows are locked in id order, so that two batches never wait for each other in a circle.
--- Somebody may have asked for a cancel after the worker last looked: then there is no further attempt.
+-- Somebody may have asked for a cancel after the worker last looked: then there is no further attempt (`stopped`), and
+-- no human is waited for (`called_off`).
 WITH held AS MATERIALIZED (
-    SELECT e.*, r.cancel_requested AND e.status = 'pending' AS stopped
+    SELECT e.*, r.cancel_requested AND e.status = 'pending' AND e.instruction IS NULL AS stopped,
+        r.cancel_requested AND e.status = 'paused' AS called_off
     FROM unnest(
         :ids::uuid[], :fences::bigint[], :statuses::text[], :available_at::timestamptz[],
         :completed_at::timestamptz[], :attempts::bigint[], :attempt_numbers::bigint[], :attempt_statuses::text[],
         :refusals::bigint[], :ended_at::timestamptz[], :status_codes::bigint[], :errors::text[],
         :agent_run_ids::text[], :session_ids::text[], :inputs::text[], :outputs::text[], :requirements::text[],
-        :metrics::text[]
+        :metrics::text[], :instructions::text[], :paused_at::timestamptz[], :review_at::timestamptz[],
+        :approval_due_at::timestamptz[], :models::text[], :input_tokens::bigint[], :output_tokens::bigint[],
+        :total_tokens::bigint[], :costs::float8[]
     ) AS e (
         id, fence, status, available_at, completed_at, attempt, attempt_number, attempt_status, refusals, ended_at,
-        status_code, error, agent_run_id, session_id, input, output, requirements, metrics
+        status_code, error, agent_run_id, session_id, input, output, requirements, metrics, instruction, paused_at,
+        review_at, approval_due_at, model, input_tokens, output_tokens, total_tokens, cost
     )
     JOIN {prefix}runs r ON r.id = e.id AND r.fence = e.fence
     WHERE r.status = 'running'
     ORDER BY r.id FOR NO KEY UPDATE OF r
 ), settled AS (
     UPDATE {prefix}runs r SET
-        status = CASE WHEN e.stopped THEN 'cancelled' ELSE e.status END,
+        status = CASE WHEN e.stopped THEN 'cancelled' WHEN e.called_off THEN 'pending' ELSE e.status END,
         completed_at = CASE WHEN e.stopped THEN e.ended_at ELSE e.completed_at END,
-        available_at = CASE WHEN NOT e.stopped THEN e.available_at END,
-        worker_id = CASE WHEN e.status = 'pending' THEN NULL ELSE r.worker_id END,
+        available_at = CASE WHEN e.called_off THEN e.ended_at WHEN NOT e.stopped THEN e.available_at END,
+        instruction = CASE WHEN e.called_off THEN :called_off ELSE e.instruction END,
+        worker_id = CASE WHEN e.completed_at IS NOT NULL THEN r.worker_id END,
+        attempt_started_at = CASE WHEN e.paused_at IS NULL OR e.called_off THEN r.attempt_started_at END,
+        paused_at = CASE WHEN NOT e.called_off THEN e.paused_at END,
+        review_at = CASE WHEN NOT e.called_off THEN e.review_at END,
+        approval_due_at = CASE WHEN NOT e.called_off THEN e.approval_due_at END,
         attempt = e.attempt, refusals = e.refusals, status_code = e.status_code, error = e.error,
         agent_run_id = coalesce(e.agent_run_id, r.agent_run_id), session_id = coalesce(e.session_id, r.session_id),
-        input = coalesce(e.input, r.input), output = e.output, requirements = e.requirements, metrics = e.metrics
+        input = coalesce(e.input, r.input), output = e.output, metrics = e.metrics,
+        requirements = CASE WHEN e.instruction IS NULL THEN e.requirements ELSE r.requirements END
     FROM held e WHERE r.id = e.id
     RETURNING r.id
 ), finished AS (
     UPDATE {prefix}attempts a SET
-        status = e.attempt_status, completed_at = e.ended_at, status_code = e.status_code, error = e.error,
-        agent_run_id = coalesce(e.agent_run_id, a.agent_run_id)
+        status = e.attempt_status, completed_at = CASE WHEN e.attempt_status <> 'running' THEN e.ended_at END,
+        status_code = e.status_code, error = e.error, agent_run_id = coalesce(e.agent_run_id, a.agent_run_id),
+        model = coalesce(e.model, a.model), input_tokens = coalesce(e.input_tokens, a.input_tokens),
+        output_tokens = coalesce(e.output_tokens, a.output_tokens),
+        total_tokens = coalesce(e.total_tokens, a.total_tokens), cost = coalesce(e.cost, a.cost)
     FROM held e WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NOT NULL
 ), forgotten AS (
     DELETE FROM {prefix}attempts a
@@ -141,15 +165,53 @@ WHERE r.id = oldest.id AND r.status = 'pending' AND r.available_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM others WHERE others.schedule_id = oldest.schedule_id)
 RETURNING r.id;
 
--- name: cancel_run
--- Nobody holds a pending or paused run: it ends at once. A running one is marked for its worker.
-UPDATE {prefix}runs SET
-    cancel_requested = cancel_requested OR status = 'running',
-    status = CASE WHEN status = 'running' THEN 'running' ELSE 'cancelled' END,
-    completed_at = CASE WHEN status <> 'running' THEN coalesce(:now::timestamptz, now()) END,
-    available_at = CASE WHEN status = 'running' THEN available_at END
-WHERE id = :id::uuid AND status IN ('pending', 'running', 'paused')
-RETURNING status, schedule_id;
+-- name: cancel_runs
+-- What never reached an agent ends at once. An agent run that nobody watches is seen to by the next worker, what is
+-- running is marked for its own.
+WITH active AS MATERIALIZED (
+    SELECT r.id, r.status = 'running' AS running, r.status = 'pending' AND r.instruction IS NULL AS unstarted
+    FROM {prefix}runs r
+    WHERE {where} AND r.status IN ('pending', 'running', 'paused')
+    ORDER BY r.id FOR NO KEY UPDATE
+)
+UPDATE {prefix}runs r SET
+    cancel_requested = r.cancel_requested OR a.running OR (:asked::boolean AND NOT a.unstarted),
+    status = CASE WHEN a.running THEN 'running' WHEN a.unstarted THEN 'cancelled' ELSE 'pending' END,
+    completed_at = CASE WHEN a.unstarted THEN coalesce(:now::timestamptz, now()) END,
+    error = CASE WHEN a.unstarted THEN :why::text ELSE r.error END,
+    available_at = CASE
+        WHEN a.running THEN r.available_at
+        WHEN NOT a.unstarted THEN coalesce(:now::timestamptz, now()) END,
+    instruction = CASE WHEN NOT a.running AND NOT a.unstarted THEN :instruction::text ELSE r.instruction END,
+    paused_at = NULL, review_at = NULL, approval_due_at = NULL
+FROM active a WHERE r.id = a.id
+RETURNING r.status, r.schedule_id;
+
+-- name: cancelled_run
+r.id = :id::uuid
+
+-- name: cancelled_of_schedules
+r.schedule_id = ANY(:ids::text[])
+
+-- name: cancelled_unless_running
+r.status <> 'running'
 
 -- name: run_state
 SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id::uuid;
+
+-- name: instruct
+UPDATE {prefix}runs r SET
+    status = 'pending', available_at = coalesce(:now::timestamptz, now()), instruction = :instruction,
+    paused_at = NULL, review_at = NULL, approval_due_at = NULL
+WHERE r.id = :id::uuid AND r.status = 'paused'
+RETURNING {run_columns};
+
+-- name: paused_due
+SELECT {run_columns}, coalesce(:now::timestamptz, now()) FROM {prefix}runs r
+WHERE r.status = 'paused' AND coalesce(r.review_at, r.created_at) <= coalesce(:now::timestamptz, now())
+ORDER BY coalesce(r.review_at, r.created_at) LIMIT :limit::bigint
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- local: put_off_reviews
+UPDATE {prefix}runs r SET review_at = n.at
+FROM unnest(:ids::uuid[], :at::timestamptz[]) AS n (id, at) WHERE r.id = n.id;

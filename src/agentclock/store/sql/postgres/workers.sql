@@ -37,7 +37,7 @@ WITH orphans AS MATERIALIZED (
 ), taken AS (
     UPDATE {prefix}runs r SET fence = r.fence + 1 FROM orphans WHERE r.id = orphans.id RETURNING {run_columns}
 )
-SELECT * FROM taken ORDER BY taken.id;
+SELECT taken.*, coalesce(:now::timestamptz, now()) FROM taken ORDER BY taken.id;
 
 -- name: list_workers
 SELECT {worker_columns},

@@ -8,14 +8,16 @@ SELECT min(s.next_fire_at) FROM {prefix}schedules s
 WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL;
 
 -- name: situations
--- One row a schedule: its active, waiting and running runs, and the newest row of its history.
+-- One row a schedule: its active and waiting runs, those that end only when somebody has seen to their agent, and the
+-- newest row of its history.
 SELECT j.value,
     (SELECT count(*) FROM {prefix}runs r
      WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused')),
     (SELECT count(*) FROM {prefix}runs r
      WHERE r.schedule_id = j.value AND r.status = 'pending' AND r.available_at IS NULL),
     (SELECT count(*) FROM {prefix}runs r
-     WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused') AND r.status = 'running'),
+     WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused')
+        AND (r.status <> 'pending' OR r.instruction IS NOT NULL)),
     t.id, t.status, t.reason, t.cause, coalesce(t.last_fire_at, t.fire_at)
 FROM json_each(:ids) j
 LEFT JOIN {prefix}runs t ON t.id = (
@@ -25,29 +27,17 @@ LEFT JOIN {prefix}runs t ON t.id = (
 UPDATE {prefix}schedules SET enabled = 0, disabled_reason = :reason, version = version + 1, updated_at = :now
 WHERE id = :id;
 
--- local: cancel_waiting_of
--- Of schedules whose newest fire replaces what is still going on: what is not running ends at once ...
-UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL,
-    error = 'cancelled: a newer fire of the schedule replaced it'
-WHERE schedule_id IN (SELECT value FROM json_each(:ids))
-    AND status IN ('pending', 'running', 'paused') AND status <> 'running';
-
--- local: cancel_running_of
--- ... and what is running is marked for its worker.
-UPDATE {prefix}runs SET cancel_requested = 1
-WHERE schedule_id IN (SELECT value FROM json_each(:ids))
-    AND status IN ('pending', 'running', 'paused') AND status = 'running';
-
 -- local: existing_runs
 SELECT r.id FROM {prefix}runs r WHERE r.id IN (SELECT value FROM json_each(:ids));
 
 -- local: insert_run
 INSERT INTO {prefix}runs (
     id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, attempt, refusals,
-    available_at, worker_id, worker, fence, cancel_requested, created_at, started_at, completed_at
+    available_at, worker_id, worker, fence, cancel_requested, created_at, started_at, attempt_started_at, completed_at
 ) VALUES (
     :id, :schedule_id, :user_id, :cause, :fire_at, :last_fire_at, :fire_count, :status, :reason, :attempt, :refusals,
-    :available_at, :worker_id, :worker, :fence, :cancel_requested, :created_at, :started_at, :completed_at
+    :available_at, :worker_id, :worker, :fence, :cancel_requested, :created_at, :started_at, :attempt_started_at,
+    :completed_at
 ) ON CONFLICT (id) DO NOTHING;
 
 -- local: extend_absence
@@ -65,4 +55,9 @@ INSERT INTO {prefix}attempts (run_id, number, status, worker, started_at)
 VALUES (:run_id, :number, 'running', :worker, :now)
 ON CONFLICT (run_id, number) DO UPDATE SET
     status = 'running', worker = excluded.worker, started_at = excluded.started_at, completed_at = NULL,
-    status_code = NULL, agent_run_id = NULL, error = NULL;
+    status_code = NULL, agent_run_id = NULL, error = NULL, model = NULL, input_tokens = NULL, output_tokens = NULL,
+    total_tokens = NULL, cost = NULL;
+
+-- local: resume_attempt
+UPDATE {prefix}attempts SET status = 'running', worker = :worker, completed_at = NULL
+WHERE run_id = :run_id AND number = :number;

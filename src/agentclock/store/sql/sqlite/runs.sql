@@ -1,6 +1,7 @@
 -- local: claimable
 SELECT {run_columns}, {schedule_columns}
-FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id AND s.deleted_at IS NULL
+FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id
+    AND (s.deleted_at IS NULL OR r.instruction IS NOT NULL)
 WHERE r.status = 'pending' AND r.available_at <= :now
 ORDER BY r.available_at, r.id LIMIT :limit;
 
@@ -10,13 +11,13 @@ SELECT min(r.available_at) FROM {prefix}runs r WHERE r.status = 'pending' AND r.
 -- local: claim_run
 UPDATE {prefix}runs SET
     status = 'running', attempt = :attempt, fence = :fence, worker_id = :worker_id, worker = :worker,
-    started_at = :started_at
+    started_at = :started_at, attempt_started_at = :attempt_started_at
 WHERE id = :id AND status = 'pending';
 
 -- local: fail_run
 -- For a run that cannot be read: it ends, with the reason.
 UPDATE {prefix}runs SET
-    status = 'failed', error = :error, completed_at = :now, available_at = NULL, fence = fence + 1
+    status = 'failed', error = :error, completed_at = :now, available_at = NULL, instruction = NULL, fence = fence + 1
 WHERE id = :id;
 
 -- local: fail_attempts
@@ -32,26 +33,29 @@ WHERE id = :id AND fence = :fence AND status = 'running';
 UPDATE {prefix}attempts SET agent_run_id = coalesce(:agent_run_id, agent_run_id)
 WHERE run_id = :id AND number = (SELECT r.attempt FROM {prefix}runs r WHERE r.id = :id);
 
--- local: running_fences
-SELECT r.id, r.fence FROM {prefix}runs r
+-- local: held_runs
+SELECT r.id, r.fence, r.cancel_requested FROM {prefix}runs r
 WHERE r.id IN (SELECT value FROM json_each(:ids)) AND r.status = 'running';
 
 -- local: settle_run
--- Somebody may have asked for a cancel after the worker last looked: then there is no further attempt.
 UPDATE {prefix}runs SET
-    status = CASE WHEN :retry AND cancel_requested THEN 'cancelled' ELSE :status END,
-    completed_at = CASE WHEN :retry AND cancel_requested THEN :now ELSE :completed_at END,
-    available_at = CASE WHEN :retry AND cancel_requested THEN NULL ELSE :available_at END,
-    worker_id = CASE WHEN :retry THEN NULL ELSE worker_id END,
+    status = :status, completed_at = :completed_at, available_at = :available_at, instruction = :instruction,
+    worker_id = CASE WHEN :completed_at IS NOT NULL THEN worker_id END,
+    attempt_started_at = CASE WHEN :paused_at IS NULL THEN attempt_started_at END,
+    paused_at = :paused_at, review_at = :review_at, approval_due_at = :approval_due_at,
     attempt = :attempt, refusals = :refusals, status_code = :status_code, error = :error,
     agent_run_id = coalesce(:agent_run_id, agent_run_id), session_id = coalesce(:session_id, session_id),
-    input = coalesce(:input, input), output = :output, requirements = :requirements, metrics = :metrics
+    input = coalesce(:input, input), output = :output, metrics = :metrics,
+    requirements = CASE WHEN :instruction IS NULL THEN :requirements ELSE requirements END
 WHERE id = :id AND fence = :fence AND status = 'running';
 
 -- local: finish_attempt
 UPDATE {prefix}attempts SET
-    status = :attempt_status, completed_at = :now, status_code = :status_code, error = :error,
-    agent_run_id = coalesce(:agent_run_id, agent_run_id)
+    status = :attempt_status, completed_at = CASE WHEN :attempt_status <> 'running' THEN :now END,
+    status_code = :status_code, error = :error, agent_run_id = coalesce(:agent_run_id, agent_run_id),
+    model = coalesce(:model, model), input_tokens = coalesce(:input_tokens, input_tokens),
+    output_tokens = coalesce(:output_tokens, output_tokens), total_tokens = coalesce(:total_tokens, total_tokens),
+    cost = coalesce(:cost, cost)
 WHERE run_id = :id AND number = :attempt_number;
 
 -- local: forget_attempt
@@ -80,15 +84,64 @@ UPDATE {prefix}runs SET available_at = :now WHERE id IN (
 -- name: run_state
 SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id;
 
--- name: cancel_run
-UPDATE {prefix}runs SET status = 'cancelled', completed_at = :now, available_at = NULL
-WHERE id = :id AND status IN ('pending', 'paused');
+-- name: cancel_runs
+-- What never reached an agent ends at once. An agent run that nobody watches is seen to by the next worker, what is
+-- running is marked for its own.
+UPDATE {prefix}runs SET
+    cancel_requested = cancel_requested OR status = 'running'
+        OR :asked AND (status = 'paused' OR instruction IS NOT NULL),
+    status = CASE
+        WHEN status = 'running' THEN 'running'
+        WHEN status = 'pending' AND instruction IS NULL THEN 'cancelled'
+        ELSE 'pending' END,
+    completed_at = CASE WHEN status = 'pending' AND instruction IS NULL THEN :now END,
+    error = CASE WHEN status = 'pending' AND instruction IS NULL THEN :why ELSE error END,
+    available_at = CASE
+        WHEN status = 'running' THEN available_at
+        WHEN status = 'paused' OR instruction IS NOT NULL THEN :now END,
+    instruction = CASE
+        WHEN status <> 'running' AND (status = 'paused' OR instruction IS NOT NULL) THEN :instruction
+        ELSE instruction END,
+    paused_at = NULL, review_at = NULL, approval_due_at = NULL
+WHERE {where} AND status IN ('pending', 'running', 'paused');
 
--- local: request_cancel
-UPDATE {prefix}runs SET cancel_requested = 1 WHERE id = :id AND status = 'running';
+-- name: cancelled_run
+id = :id
+
+-- name: cancelled_of_schedules
+schedule_id IN (SELECT value FROM json_each(:ids))
+
+-- name: cancelled_unless_running
+status <> 'running'
+
+-- name: instruct
+UPDATE {prefix}runs SET
+    status = 'pending', available_at = :now, instruction = :instruction, paused_at = NULL, review_at = NULL,
+    approval_due_at = NULL
+WHERE id = :id AND status = 'paused';
+
+-- name: paused_due
+SELECT {run_columns}, {schedule_columns}
+FROM {prefix}runs r JOIN {prefix}schedules s ON s.id = r.schedule_id
+WHERE r.status = 'paused' AND coalesce(r.review_at, r.created_at) <= :now
+ORDER BY coalesce(r.review_at, r.created_at) LIMIT :limit;
+
+-- local: put_off_review
+UPDATE {prefix}runs SET review_at = :at WHERE id = :id;
 
 -- name: get_run
 SELECT {run_columns} FROM {prefix}runs r WHERE r.id = :id;
+
+-- name: runs_by_id
+SELECT {run_columns} FROM {prefix}runs r WHERE r.id IN (SELECT value FROM json_each(:ids));
+
+-- name: newest_runs
+SELECT {run_columns} FROM {prefix}runs r
+WHERE r.id >= :from_id AND r.fire_at >= :since ORDER BY r.id DESC LIMIT :limit;
+
+-- name: active_runs
+SELECT {run_columns} FROM {prefix}runs r INDEXED BY {prefix}runs_active
+WHERE r.status IN ('pending', 'running', 'paused') ORDER BY r.id DESC LIMIT :limit;
 
 -- name: attempts_of
 SELECT {attempt_columns} FROM {prefix}attempts a
@@ -134,6 +187,14 @@ SELECT
 FROM {prefix}runs r
 WHERE r.schedule_id = :schedule_id AND r.id >= :first_id AND r.id < :end_id AND r.fire_at > :after AND r.fire_at <= :until AND r.cause <> 'manual';
 
+-- name: usage
+SELECT a.model, sum(a.input_tokens), sum(a.output_tokens), sum(a.total_tokens), sum(a.cost), count(*)
+FROM {prefix}runs r JOIN {prefix}attempts a ON a.run_id = r.id
+WHERE r.schedule_id = :schedule_id AND r.id >= :first_id AND r.id < :end_id
+    AND r.fire_at >= :since AND r.fire_at < :until
+    AND coalesce(a.model, a.input_tokens, a.output_tokens, a.total_tokens, a.cost) IS NOT NULL
+GROUP BY a.model ORDER BY 4 DESC, a.model;
+
 -- local: prunable
 SELECT r.id FROM {prefix}runs r
 WHERE r.id < :end_id AND r.status NOT IN ('pending', 'running', 'paused')
@@ -145,6 +206,9 @@ DELETE FROM {prefix}runs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- local: prune_attempts
 DELETE FROM {prefix}attempts WHERE run_id IN (SELECT value FROM json_each(:ids));
+
+-- local: prune_events
+DELETE FROM {prefix}run_events WHERE run_id IN (SELECT value FROM json_each(:ids));
 
 -- name: prune_schedules
 DELETE FROM {prefix}schedules WHERE id IN (

@@ -1,0 +1,351 @@
+"""What agno's database methods for schedules mean here: asynchronous, on our use cases, in agno's row shape.
+
+agno's tools and manager write `next_run_at` themselves. Here the timetable alone decides about the future, so that a
+future `next_run_at` is passed over; one that has come already asks for a run now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from agno.db.schemas.scheduler import match_run_endpoint, validate_schedule_update
+
+from agentclock.agno.foreign_work import ForeignWork
+from agentclock.agno.guard_rails import Author, GuardRails
+from agentclock.agno.provenance import noted_change, noted_creation, stamped
+from agentclock.agno.schedule_rows import (
+    DRAFT_COLUMNS,
+    PROVENANCE_COLUMNS,
+    Row,
+    instant,
+    provenance_columns,
+    provenance_of,
+    run_row,
+    schedule_row,
+)
+from agentclock.core.errors import Conflict, InvalidField, NotFound
+from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule
+from agentclock.core.timetable import rearmed
+from agentclock.drafts import text_fault
+from agentclock.ports import Clock, PageRequest, RunFilter, ScheduleFilter, Store
+from agentclock.scheduler import Scheduler
+
+_PAGE: Final = 1_000
+_STAMPS: Final = frozenset(("managed_by", *PROVENANCE_COLUMNS))
+_RETIMING: Final = frozenset(("cron_expr", "timezone"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskParts:
+    """Everything here lives on the event loop that the desk works on."""
+
+    store: Store
+    scheduler: Scheduler
+    clock: Clock
+
+
+class ScheduleDesk:
+    """One coroutine for each of agno's methods. Errors of ours (GuardRail, InvalidField, StoreUnavailable ...) are
+    raised: agno's tools show their sentences to the agent."""
+
+    def __init__(self, parts: DeskParts, rails: GuardRails) -> None:
+        self._store = parts.store
+        self._scheduler = parts.scheduler
+        self._clock = parts.clock
+        self._rails = rails
+        self._foreign = ForeignWork(parts.store, parts.scheduler)
+        # Between counting an owner's schedules and adding one, nobody else of this process may add one.
+        self._counting = asyncio.Lock()
+
+    # reading
+
+    async def get_schedule(self, schedule_id: str, user_id: str | None) -> Row | None:
+        try:
+            schedule = await self._scheduler.get(schedule_id, user_id=user_id)
+        except NotFound:
+            return None
+        return schedule_row(schedule, await self._holder(schedule_id))
+
+    async def get_schedule_by_name(self, name: str, user_id: str | None) -> Row | None:
+        """Among the owner's schedules; no owner counts as one of its own."""
+        if text_fault(name):
+            return None
+        async for schedule in self._each(ScheduleFilter(user_id=user_id, name_contains=name)):
+            if schedule.name == name and schedule.user_id == user_id:
+                return schedule_row(schedule, await self._holder(schedule.id))
+        return None
+
+    async def get_schedules(
+        self, enabled: bool | None, limit: int, page: int, user_id: str | None
+    ) -> tuple[list[Row], int]:
+        where = ScheduleFilter(enabled=enabled, user_id=user_id)
+        found = await self._scheduler.list(where, PageRequest(limit=limit, page=page))
+        running = await self._store.list_runs(RunFilter(statuses=(RunStatus.RUNNING,)), PageRequest(limit=_PAGE))
+        holders = {run.schedule_id: run for run in running.items}
+        return [schedule_row(schedule, holders.get(schedule.id)) for schedule in found.items], found.total_count
+
+    # writing
+
+    async def create_schedule(self, author: Author, data: Row) -> Row:
+        draft = {column: data[column] for column in DRAFT_COLUMNS if data.get(column) is not None}
+        owner = data.get("user_id")
+        noted = noted_creation(author, data, await self._run_of(author))
+        asked = await self._asks_for_a_run(data) and not _is_locked(data, self._clock.now())
+
+        def finish(schedule: Schedule) -> Schedule:
+            now, enabled = schedule.timetable_since, bool(data.get("enabled", True))
+            made = replace(
+                schedule,
+                id=_checked_id(data.get("id") or schedule.id),
+                enabled=enabled,
+                next_fire_at=schedule.next_fire_at if enabled else None,
+                disabled_reason=data.get("disabled_reason"),
+                managed_by=data.get("managed_by"),
+                provenance=noted,
+                created_at=instant(data.get("created_at")) or schedule.created_at,
+            )
+            if author.is_agent:
+                self._rails.check_pace(made, now)
+            return _due_now(made, now) if asked and enabled else made
+
+        async with self._counting:
+            if author.is_agent:
+                self._rails.check_nesting(author)
+                self._rails.check_count(await self._made_by_agents(owner))
+            return schedule_row(await self._scheduler.create(draft, user_id=owner, finish=finish))
+
+    async def update_schedule(self, author: Author, schedule_id: str, user_id: str | None, values: Row) -> Row | None:
+        """None: no such schedule. Asking for a run makes a manual one at once while any engine works on the database;
+        otherwise the schedule is due, for whoever comes first."""
+        validate_schedule_update(values)
+        if author.is_agent and not _only_stops(values):
+            self._rails.check_nesting(author)
+        asked = await self._asks_for_a_run(values)
+        has_engine = asked and await self._has_engine()
+        edit = self._scheduler.edit(_patch(values))
+        origin = await self._run_of(author)
+
+        def change(schedule: Schedule, now: Instant) -> Schedule:
+            changed = _switched(_retargeted(edit(schedule, now), values), values, now)
+            retimed = bool(_RETIMING & values.keys()) or (changed.enabled and not schedule.enabled)
+            if author.is_agent and retimed:
+                self._rails.check_pace(changed, now)
+            if asked and not has_engine and changed.enabled:
+                changed = _due_now(changed, now)
+            return changed if changed == schedule else noted_change(changed, author, origin)
+
+        try:
+            schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id)
+        except NotFound:
+            return None
+        if has_engine and schedule.enabled:
+            await self._trigger(schedule_id, user_id)
+        return await self.get_schedule(schedule_id, user_id)
+
+    async def delete_schedule(self, schedule_id: str, user_id: str | None) -> bool:
+        try:
+            await self._scheduler.delete(schedule_id, user_id=user_id)
+        except NotFound:
+            return False
+        await self._store.delete_foreign_runs(schedule_id)
+        return True
+
+    async def disable_schedules_for_target(self, target_type: str, target_id: str, reason: str | None) -> int:
+        """Crosses owners: that a component is gone concerns everybody who calls it."""
+        aimed = [
+            schedule.id
+            async for schedule in self._each(ScheduleFilter(enabled=True))
+            if _aims_at(schedule, target_type, target_id)
+        ]
+        stop = {"enabled": False, "disabled_reason": reason}
+        for schedule_id in aimed:
+            await self._scheduler.alter(schedule_id, lambda schedule, now: _switched(schedule, stop, now))
+        return len(aimed)
+
+    async def stamp_schedule_provenance(self, schedule_id: str, stamps: Row) -> bool:
+        rejected = sorted(stamps.keys() - _STAMPS)
+        if rejected:
+            raise ValueError(f"stamp_schedule_provenance cannot write {rejected}")
+        try:
+            await self._scheduler.alter(schedule_id, lambda schedule, _: stamped(schedule, stamps))
+        except NotFound:
+            return False
+        return True
+
+    # pollers of others
+
+    async def claim_due_schedule(self, worker_id: str, lock_grace_seconds: int) -> Row | None:
+        if await self._has_engine():
+            return None
+        claim = await self._foreign.claim(worker_id, lock_grace_seconds)
+        return None if claim is None else schedule_row(claim.schedule, claim.run)
+
+    async def release_schedule(
+        self, schedule_id: str, next_run_at: int | None, worker_id: str | None, locked_at: int | None
+    ) -> bool:
+        if not self._foreign.holds(schedule_id):
+            return worker_id is None and await self.get_schedule(schedule_id, None) is not None
+        return await self._foreign.release(schedule_id, next_run_at, worker_id, locked_at)
+
+    # history
+
+    async def create_schedule_run(self, data: Row) -> Row:
+        if await self.get_schedule(data["schedule_id"], None) is None:
+            raise NotFound("Schedule")
+        return await self._foreign.record(data)
+
+    async def update_schedule_run(self, run_id: str, values: Row) -> Row | None:
+        return await self._foreign.change(run_id, values)
+
+    async def get_schedule_run(self, run_id: str, user_id: str | None) -> Row | None:
+        row = await self._foreign.find(run_id) or await self._our_run(run_id)
+        if row is None or user_id not in (None, row.get("user_id")):
+            return None
+        return row if await self.get_schedule(row["schedule_id"], None) is not None else None
+
+    async def get_schedule_runs(
+        self, schedule_id: str, limit: int, page: int, user_id: str | None
+    ) -> tuple[list[Row], int]:
+        """Our runs and those that others made themselves, newest first."""
+        if await self.get_schedule(schedule_id, None) is None:
+            return [], 0
+        where = RunFilter(schedule_id=schedule_id, user_id=user_id)
+        told = [row for row in await self._foreign.rows_of(schedule_id) if user_id in (None, row.get("user_id"))]
+        if not told:
+            found = await self._store.list_runs(where, PageRequest(limit=limit, page=page))
+            return [run_row(run) for run in found.items], found.total_count
+        ours = await self._store.list_runs(where, PageRequest(limit=limit * page))
+        rows = sorted([*told, *map(run_row, ours.items)], key=_newest, reverse=True)
+        return rows[(page - 1) * limit : page * limit], ours.total_count + len(told)
+
+    async def get_latest_schedule_runs(self, schedule_ids: Sequence[str]) -> dict[str, Row]:
+        latest = {}
+        for schedule_id in schedule_ids:
+            rows, _ = await self.get_schedule_runs(schedule_id, 1, 1, None)
+            if rows:
+                latest[schedule_id] = rows[0]
+        return latest
+
+    async def delete_schedule_runs(self, schedule_id: str, before: int) -> int:
+        """Only what others wrote: each of our own runs accounts for a fire, and goes when its retention is over."""
+        return await self._store.delete_foreign_runs(schedule_id, before * SECOND)
+
+    async def close(self) -> None:
+        await self._foreign.close()
+
+    # within
+
+    async def _holder(self, schedule_id: str) -> Run | None:
+        where = RunFilter(schedule_id=schedule_id, statuses=(RunStatus.RUNNING,))
+        found = await self._store.list_runs(where, PageRequest(limit=1))
+        return found.items[0] if found.items else None
+
+    async def _our_run(self, run_id: str) -> Row | None:
+        run = None if text_fault(run_id) else await self._store.get_run(run_id)
+        return None if run is None else run_row(run)
+
+    async def _run_of(self, author: Author) -> Run | None:
+        """The run that the author's code belongs to, if it is one of this database's."""
+        return None if author.origin is None else await self._store.get_run(author.origin.run_id)
+
+    async def _each(self, where: ScheduleFilter) -> AsyncIterator[Schedule]:
+        cursor = None
+        while True:
+            found = await self._store.list_schedules(where, PageRequest(limit=_PAGE, cursor=cursor))
+            for schedule in found.items:
+                yield schedule
+            cursor = found.next_cursor
+            if cursor is None:
+                return
+
+    async def _made_by_agents(self, owner: str | None) -> int:
+        made = 0
+        async for schedule in self._each(ScheduleFilter(user_id=owner)):
+            made += schedule.user_id == owner and provenance_of(schedule).get("via") == "tools"
+        return made
+
+    async def _asks_for_a_run(self, values: Mapping[str, Any]) -> bool:
+        """Whether `next_run_at` has come, by the database's clock or by that of the host which wrote it."""
+        at = instant(values.get("next_run_at"))
+        return at is not None and at <= max(await self._store.now(), self._clock.now())
+
+    async def _has_engine(self) -> bool:
+        return self._scheduler.engine_state().status == "running" or await self._foreign.sees_an_engine()
+
+    async def _trigger(self, schedule_id: str, user_id: str | None) -> None:
+        run = (await self._scheduler.trigger(schedule_id, user_id=user_id)).run
+        if run.status is RunStatus.SKIPPED:
+            raise Conflict(f"The schedule was not started once more: {run.reason.text if run.reason else 'skipped'}")
+
+
+def _patch(values: Row) -> Row:
+    patch = {column: values[column] for column in DRAFT_COLUMNS if column in values}
+    if "cron_expr" in patch:
+        patch["cron_expr"] = patch["cron_expr"] or ""
+    return patch
+
+
+def _only_stops(values: Row) -> bool:
+    return values.get("enabled") is False and values.keys() <= {"enabled", "disabled_reason", "next_run_at"}
+
+
+def _switched(schedule: Schedule, values: Mapping[str, Any], now: Instant) -> Schedule:
+    """As agno switches: enabling takes the reason away, and counts from now."""
+    enabled, reason = values.get("enabled"), values.get("disabled_reason", schedule.disabled_reason)
+    if enabled is True:
+        reason = values.get("disabled_reason")
+        schedule = schedule if schedule.enabled else rearmed(replace(schedule, enabled=True), now)
+    elif enabled is False:
+        schedule = replace(schedule, enabled=False, next_fire_at=None)
+    return replace(schedule, disabled_reason=reason)
+
+
+def _retargeted(schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
+    """A control plane's schedule that is pointed away from its target is stopped, not fired at something else; on
+    any other schedule the endpoint says what the target is."""
+    if "endpoint" not in values:
+        return schedule
+    known = provenance_of(schedule)
+    target_type, target_id = known.get("target_type"), known.get("target_id")
+    if schedule.managed_by in (None, "company"):
+        return stamped(schedule, {"target_type": None, "target_id": None})
+    if not target_type or not target_id or match_run_endpoint(schedule.target.endpoint, target_type, target_id):
+        return schedule
+    reason = f"endpoint_drift:{schedule.target.endpoint}!={target_type}:{target_id}"
+    return replace(schedule, enabled=False, next_fire_at=None, disabled_reason=reason)
+
+
+def _due_now(schedule: Schedule, now: Instant) -> Schedule:
+    """Due at this second, as if by its timetable, which counts anew from there."""
+    at = now // SECOND * SECOND
+    if schedule.last_fire_at is not None and schedule.last_fire_at >= at:
+        at = schedule.last_fire_at + SECOND
+    if schedule.next_fire_at is not None and schedule.next_fire_at <= at:
+        return schedule
+    return replace(schedule, next_fire_at=at, timetable_since=max(at, schedule.timetable_since))
+
+
+def _aims_at(schedule: Schedule, target_type: str, target_id: str) -> bool:
+    columns = provenance_columns(schedule)
+    stamped_on = (columns["target_type"], columns["target_id"]) == (target_type, target_id)
+    return stamped_on or match_run_endpoint(schedule.target.endpoint, target_type, target_id)
+
+
+def _is_locked(data: Row, now: Instant, grace_seconds: int = 300) -> bool:
+    """Whether a row comes with somebody's fresh lock: then its fire is in his hands."""
+    locked_at = instant(data.get("locked_at"))
+    return bool(data.get("locked_by")) and locked_at is not None and locked_at > now - grace_seconds * SECOND
+
+
+def _checked_id(schedule_id: Any) -> str:
+    fault = text_fault(schedule_id) if isinstance(schedule_id, str) else "must be text"
+    if fault:
+        raise InvalidField("id", fault)
+    return str(schedule_id)
+
+
+def _newest(row: Row) -> tuple[int, str]:
+    return row.get("created_at") or 0, str(row["id"])

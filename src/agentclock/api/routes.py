@@ -1,0 +1,86 @@
+"""All routes at a glance, each with the permission that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends
+
+from agentclock.api import run_schemas, schemas
+from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
+from agentclock.api.requests import ApiRoute
+from agentclock.api.runs import RunRoutes
+from agentclock.api.schedules import ScheduleRoutes
+from agentclock.api.streams import EventStream
+from agentclock.api.watching import StreamRoutes
+from agentclock.live import Hub
+from agentclock.runs import Runs
+from agentclock.scheduler import Scheduler
+
+
+def build_router(
+    scheduler: Scheduler,
+    runs: Runs,
+    hub: Hub,
+    *,
+    guard: Guard | None = None,
+    trigger_wait_seconds: float = 25,
+) -> APIRouter:
+    """All routes under /schedules and /runs, to be included in whichever app.
+
+    `guard` None: everybody may do everything. `trigger_wait_seconds`: how long a trigger or a cancel waits for the
+    run's end unless the request says so.
+    """
+    guard = guard or OpenGuard()
+    router = APIRouter(tags=["Schedules"], route_class=ApiRoute)
+
+    def add(
+        permission: Permission, method: str, path: str, endpoint: Callable[..., Any], *errors: int, **options: Any
+    ) -> None:
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            dependencies=[Depends(Admission(guard, permission))],
+            responses={code: _ANSWERS[code] for code in (401, 403, 422, 503, *errors)},
+            **options,
+        )
+
+    schedules = ScheduleRoutes(scheduler, guard, trigger_wait_seconds)
+    of_runs = RunRoutes(scheduler, runs, trigger_wait_seconds)
+    streams = StreamRoutes(runs, hub)
+    read, write = Permission.READ, Permission.WRITE
+    one, one_run = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
+    stream: dict[str, Any] = {"response_class": EventStream, "response_model": None}
+    add(read, "GET", "/schedules", schedules.list_schedules)
+    add(write, "POST", "/schedules", schedules.create_schedule, 409, status_code=201)
+    # Before the routes of one schedule, or "preview" and "events" would be taken for ids.
+    add(read, "GET", "/schedules/preview", schedules.preview_schedule)
+    add(read, "GET", "/schedules/events", streams.watch_schedules, **stream)
+    add(read, "GET", one, schedules.get_schedule, 404)
+    add(write, "PATCH", one, schedules.update_schedule, 404, 409)
+    add(Permission.DELETE, "DELETE", one, schedules.delete_schedule, 404, status_code=204)
+    add(write, "POST", f"{one}/enable", schedules.enable_schedule, 404)
+    add(write, "POST", f"{one}/disable", schedules.disable_schedule, 404)
+    add(write, "POST", f"{one}/trigger", schedules.trigger_schedule, 202, 404, 409)
+    add(read, "GET", f"{one}/usage", of_runs.get_schedule_usage, 404)
+    add(read, "GET", f"{one}/runs", of_runs.list_schedule_runs, 404)
+    add(read, "GET", one_run, of_runs.get_schedule_run, 404)
+    add(read, "GET", f"{one_run}/events", streams.watch_schedule_run, 204, 404, **stream)
+    add(Permission.CANCEL, "POST", f"{one_run}/cancel", of_runs.cancel_schedule_run, 202, 404)
+    add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
+    add(read, "GET", "/runs", of_runs.list_runs)
+    return router
+
+
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"model": run_schemas.Run, "description": "The run is not over yet; see Location."},
+    204: {"description": "The run is over and all of it was seen: do not come back."},
+    401: {"model": schemas.Error, "description": "Credentials are missing or wrong."},
+    403: {"model": schemas.Error, "description": "The caller may not do this."},
+    404: {"model": schemas.Error, "description": "No such schedule or run."},
+    409: {"model": schemas.Error, "description": "At odds with what is stored."},
+    422: {"model": schemas.Invalid, "description": "A field is wrong; the fault names it."},
+    503: {"model": schemas.Error, "description": "Database or engine away; see Retry-After."},
+}

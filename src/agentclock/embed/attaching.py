@@ -1,0 +1,87 @@
+"""Putting a clockwork into an app: the layer around it, and our routes in front of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from agentclock.api import build_router
+from agentclock.api.auth import Guard
+from agentclock.app import Clockwork, assemble
+from agentclock.config import Settings, TargetEntry, TargetKind
+from agentclock.core.errors import ConfigError
+from agentclock.embed.layer import Layer
+from agentclock.embed.life import Life
+from agentclock.embed.routes import Annex, BesideAnnex, Frontage, put_in_front
+
+
+def attach(
+    app: Starlette,
+    database: str | None = None,
+    *,
+    targets: Mapping[str, TargetEntry | Mapping[str, Any] | str] | None = None,
+    guard: Guard | None = None,
+    token: Callable[[], str | None] | None = None,
+    prefix: str = "",
+    **settings: Any,
+) -> Clockwork:
+    """Gives a FastAPI or Starlette app schedules that call its own endpoints, and the routes under /schedules.
+
+    `targets`: further ones by name, beside `default`, which is `app` itself; a text is a base URL. `guard`: who may
+    do what, by default everybody everything. `token`: what our calls of `app` carry as bearer token. `settings`: as
+    in `Settings`; they beat AGENTCLOCK_* variables. Raises ConfigError.
+    """
+    named: dict[str, object] = {"default": TargetEntry(kind=TargetKind.HTTP, in_process=True)}
+    for name, target in (targets or {}).items():
+        named[name] = {"base_url": target} if isinstance(target, str) else target
+    loaded = Settings.load(database=database, targets=named, **settings)
+    clockwork = assemble(loaded, app=app, token=token)
+    embed(app, clockwork, guard=guard, prefix=prefix)
+    return clockwork
+
+
+def embed(
+    app: ASGIApp, clockwork: Clockwork, *, routes: bool = True, prefix: str = "", guard: Guard | None = None
+) -> ASGIApp:
+    """Lets `clockwork` live inside `app`, and answers what is to be served.
+
+    That is `app` itself if it is a Starlette or FastAPI app, and for any other ASGI app a new one around it. `prefix`
+    begins with a slash and stands before our routes; without `routes` there are none. Raises ConfigError for an app
+    that has a clockwork already or has begun to serve.
+    """
+    life = Life(clockwork, clockwork.executor.host)
+    router = _router(clockwork, guard) if routes else None
+    if isinstance(app, Starlette):
+        if problem := _unfit(app):
+            raise ConfigError([problem])
+        frontage = put_in_front(app, router, prefix=prefix) if router is not None else None
+        app.add_middleware(Layer, life=life, frontage=frontage)
+        return app
+    if isinstance(app, Layer):
+        raise ConfigError([_TWICE])
+    inner = app if router is None else BesideAnnex(app, Annex(router, prefix))
+    layer = Layer(inner, life=life, frontage=None if router is None else Frontage(None, [], prefix))
+    if clockwork.executor.host is not None:
+        clockwork.executor.host.app = layer
+    return layer
+
+
+_TWICE = "agentclock is attached to this app already"
+
+
+def _unfit(app: Starlette) -> str | None:
+    if any(
+        isinstance(middleware.cls, type) and issubclass(middleware.cls, Layer) for middleware in app.user_middleware
+    ):
+        return _TWICE
+    if app.middleware_stack is not None:
+        return "agentclock must be attached before the app serves its first request"
+    return None
+
+
+def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
+    return build_router(clockwork.scheduler, trigger_wait_seconds=clockwork.settings.trigger_wait_seconds)

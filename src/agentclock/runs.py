@@ -1,0 +1,289 @@
+"""The use cases around runs that exist: find them, wait for their end, stop them, answer them, add up what they used.
+
+`user_id` narrows every use case to one owner's rows; None means all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import structlog
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from agentclock.core.approvals import missing_answers
+from agentclock.core.errors import CorruptRow, InvalidField, NotFound, NotPaused, StoreUnavailable
+from agentclock.core.events import RunChanged
+from agentclock.core.model import Attempt, Instant, Instruction, InstructionKind, Run, RunStatus
+from agentclock.drafts import payload_fault, read_draft, text_fault
+from agentclock.ports import Clock, Page, PageRequest, RunFilter, Store, UsageTotal
+
+#: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
+PAGED_ROWS: Final = 100_000
+#: A run may execute in another process, which tells us nothing: look at the database this often.
+LOOK_SECONDS: Final = 1.0
+
+#: While the context is open, the event is set whenever the run with this id may have changed.
+RunWatch: TypeAlias = Callable[[str], AbstractContextManager[asyncio.Event]]
+
+
+def _check_json(value: object) -> object:
+    fault = payload_fault(value)
+    if fault:
+        raise PydanticCustomError("payload", f"It {fault}")
+    return value
+
+
+Rows: TypeAlias = Annotated[list[dict[str, Any]], Field(max_length=1_000), BeforeValidator(_check_json)]
+
+
+class Answers(BaseModel):
+    """A human's decision on what a paused run waits for.
+
+    Without `tools`, `requirements` and `step_requirements` it holds for everything that the run waits for.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"action": "approve", "note": "Go ahead."}]}
+    )
+
+    action: Annotated[
+        Literal["approve", "reject"] | None, Field(description="What becomes of all that is not answered singly.")
+    ] = None
+    note: Annotated[
+        str | None, Field(max_length=4096, description="Why; an agent that is refused something gets to read it.")
+    ] = None
+    values: Annotated[
+        dict[str, Any] | None, BeforeValidator(_check_json), Field(description="What the agent asked for, by name.")
+    ] = None
+    result: Annotated[
+        Any, BeforeValidator(_check_json), Field(description="What came of a tool that was to be carried out outside.")
+    ] = None
+    tools: Annotated[Rows | None, Field(description="An agent's tools as AgentOS wants them, answered singly.")] = None
+    requirements: Annotated[Rows | None, Field(description="Likewise a team's requirements.")] = None
+    step_requirements: Annotated[Rows | None, Field(description="Likewise a workflow's steps.")] = None
+
+    def values_given(self) -> dict[str, Any]:
+        """The fields that say something, by their wire names."""
+        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetail:
+    """`schedule_name`: where runs of several schedules are listed; None: not asked for, or the schedule is gone."""
+
+    run: Run
+    attempts: tuple[Attempt, ...] = ()
+    schedule_name: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Over, or paused until a human decides."""
+        return self.run.status.is_final or self.run.status is RunStatus.PAUSED
+
+
+class RunReader:
+    """Finds runs with their attempts and waits for their ends; `watch` reports those that execute in this process."""
+
+    def __init__(self, store: Store, *, clock: Clock, watch: RunWatch | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._watch = watch
+        self._log = structlog.get_logger("agentclock.runs")
+
+    async def find(self, schedule_id: str, run_id: str, user_id: str | None = None) -> Run:
+        """Raises NotFound, CorruptRow."""
+        run = None if text_fault(run_id) else await self._store.get_run(run_id)
+        if run is None or run.schedule_id != schedule_id or user_id not in (None, run.user_id):
+            raise NotFound("Schedule run")
+        return run
+
+    async def with_attempts(self, run: Run) -> RunDetail:
+        return RunDetail(run=run, attempts=tuple(await self._store.attempts(run.id)))
+
+    async def page(self, where: RunFilter, page: PageRequest) -> Page[RunDetail]:
+        """Raises InvalidField."""
+        check_page(page)
+        found = await self._store.list_runs(where, page)
+        attempts = await self._store.attempts_of([run.id for run in found.items])
+        details = tuple(RunDetail(run=run, attempts=tuple(attempts.get(run.id, ()))) for run in found.items)
+        return Page(
+            items=details,
+            total_count=found.total_count,
+            next_cursor=found.next_cursor,
+            faults=found.faults,
+        )
+
+    async def require_schedule(self, schedule_id: str, user_id: str | None) -> None:
+        """Raises NotFound. One that cannot be read will do: its history can be read all the same."""
+        try:
+            known = None if text_fault(schedule_id) else await self._store.get_schedule(schedule_id, user_id)
+        except CorruptRow as error:
+            self._log.error("schedule_unreadable", schedule_id=schedule_id, reason=error.reason)
+            return
+        if known is None:
+            raise NotFound("Schedule")
+
+    def watching(self, run_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Open it before the change whose consequence is waited for, so that it cannot be missed."""
+        return self._watch(run_id) if self._watch else nullcontext(asyncio.Event())
+
+    async def end_of(self, run: Run, changed: asyncio.Event, wait_seconds: float) -> RunDetail:
+        """The run at its end, or as it stands after `wait_seconds`.
+
+        What was asked for is on record by now: a database that goes away meanwhile must not look like a failure of it.
+        """
+        deadline = self._clock.monotonic() + wait_seconds
+        try:
+            while not RunDetail(run=run).is_settled:
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    break
+                await self._first_of(changed, min(left, LOOK_SECONDS))
+                changed.clear()
+                run = await self._store.get_run(run.id) or run
+            return await self.with_attempts(run)
+        except StoreUnavailable as error:
+            self._log.warning("wait_ended", run_id=run.id, reason=str(error))
+            return RunDetail(run=run)
+
+    async def _first_of(self, changed: asyncio.Event, seconds: float) -> None:
+        waits = [asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+class Runs:
+    """`wakeup` tells engines everywhere to look again at once, `publish` tells everybody who watches."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        wakeup: Callable[[], None],
+        publish: Callable[[RunChanged], None] = lambda _: None,
+        watch: RunWatch | None = None,
+    ) -> None:
+        self._store = store
+        self._wakeup = wakeup
+        self._publish = publish
+        self._reader = RunReader(store, clock=clock, watch=watch)
+
+    async def get(self, schedule_id: str, run_id: str, *, user_id: str | None = None) -> RunDetail:
+        """Raises NotFound, CorruptRow."""
+        return await self._reader.with_attempts(await self._reader.find(schedule_id, run_id, user_id))
+
+    async def list(self, where: RunFilter | None = None, page: PageRequest | None = None) -> Page[RunDetail]:
+        """Runs of all schedules, newest first, with the schedules' names. Raises InvalidField."""
+        where, page = where or RunFilter(), page or PageRequest()
+        check_texts(schedule_id=where.schedule_id)
+        found = await self._reader.page(where, page)
+        names = await self._names({detail.run.schedule_id for detail in found.items})
+        return replace(
+            found, items=tuple(replace(one, schedule_name=names.get(one.run.schedule_id)) for one in found.items)
+        )
+
+    async def cancel(
+        self,
+        schedule_id: str,
+        run_id: str,
+        *,
+        user_id: str | None = None,
+        by: str | None = None,
+        wait_seconds: float = 0.0,
+    ) -> RunDetail:
+        """Stops a run wherever it stands, and waits at most `wait_seconds` until it is over; a run that is over
+        already is answered as it is. Raises NotFound, CorruptRow.
+        """
+        run = await self._reader.find(schedule_id, run_id, user_id)
+        if run.status.is_final:
+            return await self._reader.with_attempts(run)
+        with self._reader.watching(run_id) as changed:
+            if await self._store.request_cancel(run_id, f"cancelled by {by}" if by else "cancelled") is None:
+                raise NotFound("Schedule run")
+            self._tell(run)
+            return await self._reader.end_of(await self._store.get_run(run_id) or run, changed, wait_seconds)
+
+    async def continue_(
+        self,
+        schedule_id: str,
+        run_id: str,
+        answers: Answers | Mapping[str, Any],
+        *,
+        user_id: str | None = None,
+        by: str | None = None,
+        wait_seconds: float = 0.0,
+    ) -> RunDetail:
+        """Lets a paused run go on with a human's decision, and waits at most `wait_seconds` until it is over or
+        paused again. Of two people who answer at once the second is too late.
+
+        Raises NotFound, CorruptRow, NotPaused, InvalidField (an answer is missing or unreadable).
+        """
+        given = read_draft(Answers, answers).values_given()
+        run = await self._reader.find(schedule_id, run_id, user_id)
+        if run.status is not RunStatus.PAUSED:
+            raise NotPaused(run.status)
+        missing = missing_answers(run.requirements, given)
+        if missing:
+            raise InvalidField("body", f"the run waits for more: {'; '.join(missing)}")
+        with self._reader.watching(run_id) as changed:
+            instruction = Instruction(kind=InstructionKind.CONTINUE, answers=given, by=by)
+            continued = await self._store.instruct(run_id, instruction)
+            if continued is None:
+                present = await self._reader.find(schedule_id, run_id, user_id)
+                raise NotPaused(present.status)
+            self._tell(continued)
+            return await self._reader.end_of(continued, changed, wait_seconds)
+
+    async def usage(
+        self,
+        schedule_id: str,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> tuple[UsageTotal, ...]:
+        """What the schedule's attempts used up, by model; fire times bounded by since <= fire time < until.
+
+        Raises NotFound.
+        """
+        await self._reader.require_schedule(schedule_id, user_id)
+        return tuple(await self._store.usage(schedule_id, since, until))
+
+    async def _names(self, schedule_ids: Iterable[str]) -> dict[str, str]:
+        """Of the schedules that exist and can be read."""
+        names = {}
+        for schedule_id in schedule_ids:
+            with suppress(CorruptRow):
+                schedule = await self._store.get_schedule(schedule_id)
+                if schedule is not None:
+                    names[schedule_id] = schedule.name
+        return names
+
+    def _tell(self, run: Run) -> None:
+        self._wakeup()
+        self._publish(RunChanged(run_id=run.id, schedule_id=run.schedule_id))
+
+
+def check_texts(**texts: str | None) -> None:
+    """Raises InvalidField for text that cannot be stored, and so is nowhere to be found."""
+    for field, text in texts.items():
+        fault = text_fault(text) if text else None
+        if fault:
+            raise InvalidField(field, fault)
+
+
+def check_page(page: PageRequest) -> None:
+    """Raises InvalidField."""
+    check_texts(cursor=page.cursor)
+    if (page.page - 1) * page.limit > PAGED_ROWS:
+        raise InvalidField("page", f"lies more than {PAGED_ROWS:,} rows deep: use next_cursor of the page before")

@@ -1,0 +1,111 @@
+"""The history of runs in PostgreSQL: each function is one operation inside a transaction of its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Instant, Run, Usage
+from agentclock.ports import Accounting, Page, PageRequest, RunFilter, UsageTotal
+from agentclock.store.claiming import report
+from agentclock.store.filters import (
+    Selection,
+    decode_cursor,
+    decoded,
+    first_run_id,
+    offset,
+    page_of,
+    run_selection,
+    usage_bounds,
+)
+from agentclock.store.postgres_pool import Row, Session, run_uuid
+from agentclock.store.rows import clean_text, decode_attempt, decode_run, decode_usage
+
+#: Workers that died longer ago than this are forgotten.
+WORKER_MEMORY_SECONDS: Final = 7 * DAY_SECONDS
+
+#: A manual run's id carries the clock of whoever triggered it, its fire time the database's: ranges of ids are
+#: taken this much wider than ranges of fire times.
+ID_SLACK_MS: Final = DAY_SECONDS * SECOND
+
+
+async def get_run(session: Session, run_id: str) -> Run | None:
+    row = await session.row("get_run", id=run_uuid(run_id))
+    return None if row is None else decode_run(row)
+
+
+async def runs_by_id(session: Session, run_ids: Sequence[str]) -> list[Run]:
+    return _readable(await session.rows("runs_by_id", ids=[run_uuid(run_id) for run_id in run_ids]))
+
+
+async def recent_runs(session: Session, since: Instant, limit: int) -> list[Run]:
+    from_id = first_run_id(since - ID_SLACK_MS)
+    newest = await session.rows("newest_runs", from_id=from_id, since=since, limit=max(0, limit))
+    active = await session.rows("active_runs", limit=max(0, limit))
+    return _readable({row[0]: row for row in (*newest, *active)}.values())
+
+
+def _readable(rows: Iterable[Row]) -> list[Run]:
+    runs, faults = decoded(rows, decode_run)
+    report(faults)
+    return list(runs)
+
+
+async def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """Every run asked for has a list, if an empty one."""
+    ids = [run_uuid(run_id) for run_id in run_ids]
+    rows, faults = decoded(await session.rows("attempts_of", ids=ids), decode_attempt)
+    report(faults)
+    found: dict[str, list[Attempt]] = {}
+    for attempt in rows:
+        found.setdefault(attempt.run_id, []).append(attempt)
+    return {run_id: found.get(run_uuid(run_id), []) for run_id in run_ids}
+
+
+async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
+    chosen = _bounded(run_selection(where), where)
+    total = await session.value("count_runs", chosen.conditions, **chosen.values)
+    if page.cursor is not None:
+        (run_id,) = decode_cursor(page.cursor, str)
+        chosen = chosen.after("runs_after", cursor_id=run_uuid(run_id))
+    rows = await session.rows(
+        "list_runs", chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values
+    )
+    return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
+
+
+def _bounded(chosen: Selection, where: RunFilter) -> Selection:
+    """Bounds of fire times as bounds of ids too, for ids are what history is indexed by."""
+    if where.since is not None:
+        chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
+    if where.until is not None:
+        chosen = chosen.after("runs_to_id", to_id=first_run_id(where.until + ID_SLACK_MS))
+    return chosen
+
+
+async def usage(
+    session: Session, schedule_id: str, since: Instant | None, until: Instant | None
+) -> list[UsageTotal]:
+    rows = await session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS))
+    return [UsageTotal(usage=decode_usage(row[:-1]) or Usage(), attempts=row[-1]) for row in rows]
+
+
+async def accounting(session: Session, schedule_id: str, after: Instant, until: Instant) -> Accounting:
+    rows = await session.rows(
+        "accounting",
+        schedule_id=clean_text(schedule_id),
+        first_id=first_run_id(after),
+        end_id=first_run_id(until + 1),
+        after=after,
+        until=until,
+    )
+    runs, skipped, missed = rows[0]
+    return Accounting(runs=runs, skipped=skipped, missed=missed)
+
+
+async def prune(session: Session, before: Instant, limit: int) -> int:
+    values = {"before": before, "end_id": first_run_id(before + ID_SLACK_MS), "limit": max(0, limit)}
+    pruned: int = await session.value("prune_runs", **values)
+    await session.rows("prune_schedules", limit=max(0, limit))
+    await session.rows("prune_workers", memory_seconds=float(WORKER_MEMORY_SECONDS))
+    return pruned

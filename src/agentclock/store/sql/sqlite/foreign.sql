@@ -1,0 +1,14 @@
+-- name: put_foreign_run
+INSERT INTO {prefix}foreign_runs (id, schedule_id, created_at, completed_at, body)
+VALUES (:id, :schedule_id, :created_at, :completed_at, :body)
+ON CONFLICT (id) DO UPDATE SET completed_at = excluded.completed_at, body = excluded.body;
+
+-- name: get_foreign_run
+SELECT f.id, f.schedule_id, f.created_at, f.completed_at, f.body FROM {prefix}foreign_runs f WHERE f.id = :id;
+
+-- name: foreign_runs_of
+SELECT f.id, f.schedule_id, f.created_at, f.completed_at, f.body FROM {prefix}foreign_runs f
+WHERE f.schedule_id = :schedule_id ORDER BY f.created_at DESC, f.id DESC LIMIT :limit;
+
+-- name: delete_foreign_runs
+DELETE FROM {prefix}foreign_runs WHERE schedule_id = :schedule_id AND (:before IS NULL OR completed_at < :before);
