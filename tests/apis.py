@@ -10,11 +10,14 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from agentclock.api import add_routes
+from agentclock.api import Guard, add_routes
+from agentclock.core.events import AttemptStarted, Event, EventsLogged, RunSettled
 from agentclock.core.lifecycle import settle
-from agentclock.core.model import Outcome, OutcomeKind, Run
+from agentclock.core.model import Claim, Outcome, OutcomeKind, Run
 from agentclock.engine.bus import Bus
-from agentclock.ports import WorkerInfo
+from agentclock.live import Hub
+from agentclock.ports import EventBatch, LoggedEvent, WorkerInfo
+from agentclock.runs import Runs
 from agentclock.scheduler import EngineState, Scheduler
 from agentclock.store.sqlite import SqliteStore
 from agentclock.testing import SUCCESS, FakeClock
@@ -25,7 +28,8 @@ WORKER = WorkerInfo(id="00000000-0000-4000-8000-000000000001", name="worker-1", 
 
 @dataclass(slots=True)
 class World:
-    """`engine` is what the engine says of itself; tests put another state there. `wakes` counts wake-ups."""
+    """`engine` is what the engine says of itself; tests put another state there. `wakes` counts wake-ups, `events` is
+    what went over the bus."""
 
     clock: FakeClock
     store: SqliteStore
@@ -33,15 +37,25 @@ class World:
     engine: EngineState = field(default_factory=lambda: EngineState(status="running"))
     listener: str = "ok"
     wakes: int = 0
+    events: list[Event] = field(default_factory=list)
     scheduler: Scheduler = field(init=False)
+    runs: Runs = field(init=False)
+    hub: Hub = field(init=False)
 
     def __post_init__(self) -> None:
+        self.bus.subscribe(self.events.append)
+        self.hub = Hub(self.store, clock=self.clock, wants_exit=lambda: False)
+        self.bus.subscribe(self.hub.notice)
+        self.runs = Runs(
+            self.store, clock=self.clock, wakeup=self._wake, publish=self.bus.publish, watch=self.bus.watch
+        )
         self.scheduler = Scheduler(
             self.store,
             clock=self.clock,
             wakeup=self._wake,
             engine_state=lambda: self.engine,
             watch=self.bus.watch,
+            publish=self.bus.publish,
             targets=("default", "hooks"),
         )
 
@@ -54,14 +68,64 @@ class World:
 
     async def execute(self, outcome: Outcome = SUCCESS) -> Run:
         """Does what a worker does with the one run that is available."""
+        claim = await self.claim()
+        await self.settle(claim, outcome)
+        return claim.run
+
+    async def claim(self) -> Claim:
         await self.store.acquire_engine(WORKER, 60)
         claimed = await self.store.claim(WORKER.id, 1)
         claim = claimed.claims[0]
-        await self.store.settle([settle(claim, outcome, self.clock.now())])
-        return claim.run
+        self.bus.publish(AttemptStarted(run=claim.run, schedule_name=claim.schedule.name, at=self.clock.now()))
+        return claim
+
+    async def settle(self, claim: Claim, outcome: Outcome = SUCCESS) -> None:
+        settlement = settle(claim, outcome, self.clock.now())
+        await self.store.settle([settlement])
+        settled = RunSettled(
+            run=claim.run,
+            schedule_name=claim.schedule.name,
+            status=settlement.status,
+            available_at=settlement.available_at,
+            attempt_spent=True,
+            error=outcome.error,
+            output=outcome.output,
+            at=self.clock.now(),
+        )
+        self.bus.publish(settled)
+
+    async def log(self, claim: Claim, *texts: str, keep_from_seq: int = 1, kind: str = "RunContent") -> None:
+        """Puts events of an agent on record, as the recorder does."""
+        run = claim.run
+        first = (await self.store.event_cursor(run.id)).seq + 1
+        events = tuple(
+            LoggedEvent(
+                run_id=run.id,
+                seq=first + number,
+                attempt=run.attempt,
+                at=self.clock.now(),
+                type=kind,
+                data={"content": text},
+            )
+            for number, text in enumerate(texts)
+        )
+        batch = EventBatch(run_id=run.id, fence=run.fence, events=events, keep_from_seq=keep_from_seq)
+        assert await self.store.append_events([batch])
+        self.bus.publish(EventsLogged(run_id=run.id, schedule_id=run.schedule_id, seq=events[-1].seq))
 
 
-PAUSED = Outcome(kind=OutcomeKind.PAUSED, requirements=[{"tool": "pay"}], agent_run_id="agent-run-1")
+#: A tool call that an agent must not make before a human has agreed, as AgentOS tells of it.
+PAY = {
+    "id": "requirement-1",
+    "tool_execution": {
+        "tool_call_id": "call-1",
+        "tool_name": "pay",
+        "tool_args": {"amount": 120},
+        "requires_confirmation": True,
+        "confirmed": None,
+    },
+}
+PAUSED = Outcome(kind=OutcomeKind.PAUSED, requirements=[PAY], agent_run_id="agent-run-1")
 
 
 @asynccontextmanager
@@ -69,15 +133,25 @@ async def world() -> AsyncIterator[World]:
     clock = FakeClock()
     store = SqliteStore(":memory:", clock=clock)
     await store.open()
+    made = World(clock, store, Bus())
     try:
-        yield World(clock, store, Bus())
+        yield made
     finally:
+        await made.hub.close()
         await store.close()
 
 
-def app_of(somewhere: World, *, trigger_wait_seconds: float = 0) -> FastAPI:
+def app_of(somewhere: World, *, guard: Guard | None = None, trigger_wait_seconds: float = 0) -> FastAPI:
     app = FastAPI()
-    add_routes(app, somewhere.scheduler, trigger_wait_seconds=trigger_wait_seconds, listener=lambda: somewhere.listener)
+    add_routes(
+        app,
+        somewhere.scheduler,
+        somewhere.runs,
+        somewhere.hub,
+        guard=guard,
+        trigger_wait_seconds=trigger_wait_seconds,
+        listener=lambda: somewhere.listener,
+    )
     return app
 
 

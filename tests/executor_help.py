@@ -6,20 +6,33 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentclock.core.ids import fire_run_id
-from agentclock.core.model import Cause, Claim, Run, Schedule, Target
+from agentclock.core.model import Cause, Claim, Instruction, Run, RunStatus, Schedule, Target
 from agentclock.executor.agentos import Patience
 from agentclock.executor.dispatch import TargetExecutor
 from agentclock.executor.targets import TargetSettings
-from agentclock.ports import RunContext
+from agentclock.ports import RunContext, Said
+from agentclock.testing.gauge import Gauge
 
 FIRE_AT = 1_767_225_600_000
 
 #: Short enough for tests, in the proportions of the real one.
-QUICK = Patience(first_pause=0.01, longest_pause=0.05, unknown=0.3, answer=2.0, confirm=3.0, idle=5.0, drain=1.0)
+QUICK = Patience(
+    gap=0.01,
+    first_pause=0.01,
+    longest_pause=0.05,
+    unknown=0.3,
+    lost=0.6,
+    lost_in_process=0.3,
+    answer=2.0,
+    confirm=3.0,
+    parting=1.0,
+    idle=5.0,
+    drain=1.0,
+)
 
 
 @dataclass(slots=True)
@@ -27,13 +40,29 @@ class Recorder:
     """A run's context, and what became of it."""
 
     context: RunContext
-    events: list[tuple[str, Any]] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+    heard: Gauge = field(default_factory=Gauge)
     noted: list[tuple[str | None, str | None]] = field(default_factory=list)
     noted_once: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def events(self) -> list[tuple[str, Any]]:
+        return [(said.type, said.data) for said in self.said]
+
+    @property
     def types(self) -> list[str]:
-        return [event_type for event_type, _ in self.events]
+        return [said.type for said in self.said]
+
+    @property
+    def indices(self) -> list[int | None]:
+        return [said.index for said in self.said]
+
+    def taken_up(self, instruction: Instruction, **run: Any) -> Recorder:
+        """The same run in the hands of the next worker, which has all events of the first on record."""
+        claim = self.context.claim
+        seen = [index for index in self.indices if index is not None]
+        stored = replace(claim.run, fence=claim.run.fence + 1, instruction=instruction, status=RunStatus.RUNNING, **run)
+        return recording(replace(claim, run=stored), seen_index=seen[-1] if seen else None)
 
 
 def recorder(
@@ -46,13 +75,18 @@ def recorder(
     attempt: int = 1,
     user_id: str | None = None,
     name: str = "s",
+    idle_timeout_seconds: int | None = None,
+    elapsed_ms: int = 0,
+    **known: Any,
 ) -> Recorder:
+    """`known`: further fields of the run."""
     schedule = Schedule(
         id=f"schedule-{name}",
         name=name,
         user_id=user_id,
         target=Target(name=target, method=method, endpoint=endpoint, payload=payload),
         timeout_seconds=timeout_seconds,
+        idle_timeout_seconds=idle_timeout_seconds,
     )
     run = Run(
         id=fire_run_id(schedule.id, FIRE_AT),
@@ -60,16 +94,21 @@ def recorder(
         cause=Cause.SCHEDULE,
         fire_at=FIRE_AT,
         attempt=attempt,
+        **known,
     )
+    return recording(Claim(run=run, schedule=schedule, elapsed_ms=elapsed_ms))
 
+
+def recording(claim: Claim, seen_index: int | None = None) -> Recorder:
     async def note(agent_run_id: str | None, session_id: str | None) -> None:
         made.noted.append((agent_run_id, session_id))
         made.noted_once.set()
 
-    def emit(event_type: str, data: Any) -> None:
-        made.events.append((event_type, data))
+    def emit(said: Said) -> None:
+        made.said.append(said)
+        made.heard.set(len(made.said))
 
-    made = Recorder(RunContext(claim=Claim(run=run, schedule=schedule), emit=emit, note_agent_run=note))
+    made = Recorder(RunContext(claim=claim, emit=emit, note_agent_run=note, seen_index=seen_index))
     return made
 
 

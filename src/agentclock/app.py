@@ -16,12 +16,16 @@ from agentclock import __version__
 from agentclock.api import TrailingSlash, add_routes
 from agentclock.config import Settings
 from agentclock.core.errors import ConfigError, StoreUnavailable
+from agentclock.core.events import RunChanged, ScheduleChanged
 from agentclock.engine.bus import Bus
 from agentclock.engine.clock import SystemClock
 from agentclock.engine.eventlog import log_event
 from agentclock.engine.service import Engine, EngineOptions
+from agentclock.executor.agentos import Patience
 from agentclock.executor.dispatch import TargetExecutor
-from agentclock.ports import Clock, Store, Wakeup
+from agentclock.live import Hub
+from agentclock.ports import Clock, News, Store, Wakeup
+from agentclock.runs import Runs
 from agentclock.scheduler import EngineState, Scheduler
 from agentclock.store.sqlite import SqliteStore
 from agentclock.store.wakeup import SqliteWakeup
@@ -76,6 +80,7 @@ class Clockwork:
     """One process's agentclock, wired up. `start` and `stop` are idempotent enough for any host's lifespan.
 
     `home`: the event loop that it lives on while its database is open, for those who come from other threads.
+    `at_stop` is called, in a thread, when the engine has stopped: by whoever opened something of its own.
     """
 
     settings: Settings
@@ -86,7 +91,10 @@ class Clockwork:
     bus: Bus
     engine: Engine
     scheduler: Scheduler
+    runs: Runs
+    hub: Hub
     home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    at_stop: list[Callable[[], None]] = field(default_factory=list, init=False)
     _opening: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -101,7 +109,10 @@ class Clockwork:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+        await self.hub.close()
         await self.engine.stop()
+        for leave in tuple(self.at_stop):
+            await asyncio.to_thread(leave)
         await self.wakeup.close()
         await self.executor.close()
         self.home = None
@@ -110,8 +121,13 @@ class Clockwork:
     async def _open(self) -> None:
         await self.store.open()
         self.home = asyncio.get_running_loop()
-        await self.wakeup.start(self.engine.ring)
+        self.hub.open()
+        await self.wakeup.start(self.engine.ring, self._hear)
         self.engine.start()
+
+    def _hear(self, news: News) -> None:
+        self.engine.hear(news)
+        self.hub.hear(news)
 
     async def _open_patiently(self) -> None:
         pause, longest = OPEN_PAUSE_SECONDS
@@ -150,6 +166,7 @@ def assemble(
         token=token,
         connection_limit=settings.connection_limit,
         response_cap_bytes=settings.response_cap_bytes,
+        patience=Patience(lost=settings.lost_after_seconds),
     )
 
     async def prepare() -> None:
@@ -167,6 +184,8 @@ def assemble(
             poll_seconds=settings.poll_seconds,
             shutdown_grace_seconds=settings.shutdown_grace_seconds,
             history_days=settings.history_days,
+            event_log_events=settings.event_log_events,
+            event_log_bytes=settings.event_log_bytes,
             app_version=__version__,
         ),
         prepare=prepare,
@@ -175,6 +194,13 @@ def assemble(
     def wake() -> None:
         engine.ring()
         wakeup.send()
+
+    def publish(change: RunChanged | ScheduleChanged) -> None:
+        bus.publish(change)
+        if isinstance(change, RunChanged):
+            wakeup.tell(run_id=change.run_id)
+        else:
+            wakeup.tell(schedule_id=change.schedule_id)
 
     def engine_state() -> EngineState:
         return EngineState(status=engine.status, owner=engine.owner, trouble=engine.trouble)
@@ -185,8 +211,18 @@ def assemble(
         wakeup=wake,
         engine_state=engine_state,
         watch=bus.watch,
+        publish=publish,
         targets=tuple(settings.targets),
     )
+    runs = Runs(store, clock=clock, wakeup=wake, cancel_here=engine.cancel, publish=publish, watch=bus.watch)
+    hub = Hub(
+        store,
+        clock=clock,
+        hears=lambda: wakeup.state == "ok",
+        stream_limit=settings.stream_limit,
+        stream_max_seconds=settings.stream_max_seconds,
+    )
+    bus.subscribe(hub.notice)
     return Clockwork(
         settings=settings,
         clock=clock,
@@ -196,6 +232,8 @@ def assemble(
         bus=bus,
         engine=engine,
         scheduler=scheduler,
+        runs=runs,
+        hub=hub,
     )
 
 
@@ -220,6 +258,8 @@ def create_app(clockwork: Clockwork) -> FastAPI:
     add_routes(
         app,
         clockwork.scheduler,
+        clockwork.runs,
+        clockwork.hub,
         trigger_wait_seconds=clockwork.settings.trigger_wait_seconds,
         listener=lambda: clockwork.wakeup.state,
     )

@@ -45,6 +45,8 @@ _PLAIN: Final = (
     "timeout_seconds", "idle_timeout_seconds", "approval_timeout_seconds", "approval_timeout_action", "on_lost", "tags",
 )  # fmt: skip
 _TARGET: Final = {"target": "name", "method": "method", "endpoint": "endpoint", "payload": "payload"}
+#: What says which call a schedule makes.
+TARGET_FIELDS: Final = _TARGET.keys()
 _RETRY: Final = {
     "max_retries": "max_retries",
     "retry_delay_seconds": "delay_seconds",
@@ -210,7 +212,9 @@ TimeoutSeconds = Annotated[
     int, Field(ge=1, le=86_400, description="Limit of one attempt; waiting for a human does not count."), _Whole
 ]
 IdleTimeout = Annotated[
-    int, Field(ge=1, le=86_400, description="An agent that says nothing for so long is stopped; null: no limit."), _Whole
+    int,
+    Field(ge=1, le=86_400, description="An agent silent for so long is stopped; null: no limit."),
+    _Whole,
 ]
 ApprovalTimeout = Annotated[
     int, Field(ge=1, le=2_592_000, description="How long a paused run waits for a human; null: for ever."), _Whole

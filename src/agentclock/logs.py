@@ -45,3 +45,20 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     root.setLevel(level.upper())
     # One line a request is noise beside the engine's own; errors still come through.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+
+
+def join_host_logging(level: str) -> None:
+    """For life inside another app: our lines go to the loggers `agentclock.*`, and where those lead is the host's
+    business. Changes nothing where structlog is set up already."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.filter_by_level,
+            structlog.dev.ConsoleRenderer(0, colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        cache_logger_on_first_use=False,
+    )

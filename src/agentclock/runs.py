@@ -162,7 +162,8 @@ class RunReader:
 
 
 class Runs:
-    """`wakeup` tells engines everywhere to look again at once, `publish` tells everybody who watches."""
+    """`wakeup` tells engines everywhere to look again at once, `cancel_here` the one of this process to end a run that
+    it may hold, `publish` tells everybody who watches."""
 
     def __init__(
         self,
@@ -170,11 +171,13 @@ class Runs:
         *,
         clock: Clock,
         wakeup: Callable[[], None],
+        cancel_here: Callable[[str], None] = lambda _: None,
         publish: Callable[[RunChanged], None] = lambda _: None,
         watch: RunWatch | None = None,
     ) -> None:
         self._store = store
         self._wakeup = wakeup
+        self._cancel_here = cancel_here
         self._publish = publish
         self._reader = RunReader(store, clock=clock, watch=watch)
 
@@ -210,6 +213,7 @@ class Runs:
         with self._reader.watching(run_id) as changed:
             if await self._store.request_cancel(run_id, f"cancelled by {by}" if by else "cancelled") is None:
                 raise NotFound("Schedule run")
+            self._cancel_here(run_id)
             self._tell(run)
             return await self._reader.end_of(await self._store.get_run(run_id) or run, changed, wait_seconds)
 

@@ -17,13 +17,16 @@ from tests.pg import execute
 
 from agentclock.core.model import RunStatus
 from agentclock.ports import RunFilter
-from agentclock.store.filters import run_selection
+from agentclock.store.filters import first_run_id, run_selection
 from agentclock.store.queries import Queries
 
 pytestmark = pytest.mark.postgres
 
 SCHEDULES = 200_000
 RUNS = 300_000
+PAUSED = 5_000
+#: So many of the oldest runs have so many events each.
+LOGGED, EVENTS = 2_000, 100
 
 FILL = (
     """
@@ -48,13 +51,40 @@ FILL = (
     FROM generate_series(1, {runs}) n
     """,
     "INSERT INTO agentclock.workers VALUES ('w1', 'host', '1', now(), 'infinity')",
-    "VACUUM ANALYZE agentclock.schedules, agentclock.runs, agentclock.attempts, agentclock.workers",
+    """
+    INSERT INTO agentclock.runs (id, schedule_id, cause, fire_at, status, created_at, paused_at, review_at)
+    SELECT (lpad(to_hex(({start}::bigint + n) * 1000), 12, '0') || '70018000' || lpad(to_hex(n), 12, '0'))::uuid,
+        's' || n % 1000, 'schedule', to_timestamp({start} + n), 'paused', to_timestamp({start}),
+        to_timestamp({start}), to_timestamp({start} + n)
+    FROM generate_series(1, {paused}) n
+    """,
+    """
+    INSERT INTO agentclock.attempts (run_id, number, status, started_at, model, total_tokens)
+    SELECT r.id, 1, r.status, r.fire_at, 'small', 12 FROM agentclock.runs r
+    """,
+    """
+    INSERT INTO agentclock.run_events (run_id, seq, attempt, at, type, data)
+    SELECT r.id, n, 1, r.fire_at, 'RunContent', repeat('x', 100)
+    FROM (SELECT o.id, o.fire_at FROM agentclock.runs o ORDER BY o.id LIMIT {logged}) r,
+        generate_series(1, {events}) n
+    """,
+    """
+    VACUUM ANALYZE agentclock.schedules, agentclock.runs, agentclock.attempts, agentclock.run_events,
+        agentclock.workers
+    """,
 )
 
 
 @pytest.fixture(scope="module")
 def filled(postgres_dsn: str) -> str:
-    values = {"start": START // 1000, "schedules": SCHEDULES, "runs": RUNS}
+    values = {
+        "start": START // 1000,
+        "schedules": SCHEDULES,
+        "runs": RUNS,
+        "paused": PAUSED,
+        "logged": LOGGED,
+        "events": EVENTS,
+    }
     execute(postgres_dsn, *(statement.format(**values) for statement in FILL))
     return postgres_dsn
 
@@ -117,7 +147,8 @@ def pages(plan: dict[str, Any]) -> int:
 
 def scans_a_table(plan: dict[str, Any]) -> bool:
     return any(
-        node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("schedules", "runs") for node in nodes(plan)
+        node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("schedules", "runs", "attempts", "run_events")
+        for node in nodes(plan)
     )
 
 
@@ -181,6 +212,63 @@ async def test_the_keeper_looks_at_running_and_waiting_runs_alone(connection: as
         released = await explain(connection, name, **values)
         assert not scans_a_table(released)
         assert pages(released) < 50
+
+
+async def test_a_review_reads_what_is_due_alone(connection: asyncpg.Connection[Any]) -> None:
+    due = await explain(connection, "paused_due", now=at(START + 10**9), limit=100)
+    assert (due["Actual Rows"], "runs_paused" in indexes(due), scans_a_table(due)) == (100, True, False)
+    assert not any(node["Node Type"] == "Sort" for node in nodes(due))
+    assert pages(due) < 500
+    none = await explain(connection, "paused_due", now=at(START - 1000), limit=100)
+    assert (none["Actual Rows"], pages(none) < 10) == (0, True)
+
+
+async def test_a_worker_looks_for_cancels_among_its_runs_alone(connection: asyncpg.Connection[Any]) -> None:
+    wanted = await explain(connection, "cancel_requests", worker_id="w1")
+    assert (indexes(wanted), wanted["Actual Rows"], pages(wanted) < 30) == ({"runs_live"}, 0, True)
+
+
+async def test_a_log_is_read_on_from_where_a_viewer_is(connection: asyncpg.Connection[Any]) -> None:
+    run_id = str(await connection.fetchval("SELECT id FROM agentclock.runs ORDER BY id OFFSET 1000 LIMIT 1"))
+    more = await explain(connection, "events_after", id=run_id, seq=90, limit=500)
+    assert (more["Actual Rows"], indexes(more)) == (10, {"run_events_pkey"})
+    assert pages(more) < 20
+    cursor = await explain(connection, "event_cursor", id=run_id)
+    assert (cursor["Actual Rows"], indexes(cursor)) == (1, {"run_events_pkey"})
+    assert pages(cursor) < EVENTS * 2
+
+
+async def test_writing_events_touches_their_runs_alone(connection: asyncpg.Connection[Any]) -> None:
+    rows = await connection.fetch("SELECT id FROM agentclock.runs WHERE status = 'running' LIMIT 50")
+    values = {
+        "run_ids": [str(row[0]) for row in rows],
+        "fences": [0] * 50,
+        "keep_from_seqs": [2] * 50,
+        "batch_numbers": list(range(1, 51)),
+        "seqs": [2] * 50,
+        "attempts": [1] * 50,
+        "at": [at(START)] * 50,
+        "types": ["RunContent"] * 50,
+        "data": ["x"] * 50,
+        "source_indexes": [None] * 50,
+    }
+    written = await explain(connection, "append_events", **values)
+    assert written["Actual Rows"] == 50
+    assert not scans_a_table(written)
+    assert pages(written) < 50 * 30
+
+
+async def test_usage_and_recent_runs_touch_what_they_answer(connection: asyncpg.Connection[Any]) -> None:
+    ids = {"first_id": first_run_id(START), "end_id": first_run_id(START + 10**9)}
+    used = await explain(connection, "usage", schedule_id="s5", since=at(START), until=at(START + 10**9), **ids)
+    assert (used["Actual Rows"], scans_a_table(used)) == (1, False)
+    assert pages(used) < 400 * 12
+    since = START + (RUNS - 100) * 1000
+    newest = await explain(connection, "newest_runs", from_id=first_run_id(since), since=at(since), limit=500)
+    assert (newest["Actual Rows"], scans_a_table(newest)) == (101, False)
+    assert pages(newest) < 300
+    active = await explain(connection, "active_runs", limit=100)
+    assert (active["Actual Rows"], scans_a_table(active)) == (100, False)
 
 
 LISTS = {

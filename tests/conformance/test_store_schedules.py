@@ -58,11 +58,16 @@ FULL = Schedule(
     catch_up_window_seconds=9,
     misfire_grace_seconds=10,
     timeout_seconds=11,
+    idle_timeout_seconds=16,
+    approval_timeout_seconds=None,
+    approval_timeout_action=ApprovalAction.FAIL,
+    on_lost=OnLost.RETRY,
     retry=RetryPolicy(max_retries=12, delay_seconds=13, backoff=RetryBackoff.EXPONENTIAL, max_delay_seconds=14),
     tags=("daily", "ü", 'quo"te'),
     enabled=False,
     disabled_reason="because",
     managed_by="code",
+    provenance={"agent_id": "\0 planner \ud800", "run_id": None},
     next_fire_at=START + 5,
     last_fire_at=START + 6,
     run_count=15,
@@ -168,8 +173,8 @@ async def test_what_a_change_raises_arrives_and_nothing_is_written(store: Store)
 
 async def test_a_deleted_schedule_is_gone_and_its_open_runs_are_cancelled(store: Store) -> None:
     await register(store)
-    waiting = [await paused(store, "paused"), await detached(store, "detached")]
     running = await held(store, "running")
+    waiting = [await paused(store, "paused"), await detached(store, "detached")]
     (pending,) = await queued(store, "pending")
     for schedule_id in ("paused", "detached", "running", "pending"):
         assert await store.delete_schedule(schedule_id)

@@ -9,13 +9,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.apis import DRAFT, PAUSED, World, app_of, client_of, world
+from tests.apis import DRAFT, PAUSED, PAY, World, app_of, client_of, world
 
 from agentclock.core.errors import CorruptRow, StoreUnavailable
 from agentclock.core.model import Outcome, OutcomeKind, Run, RunStatus, Schedule
 from agentclock.core.planning import plan
 from agentclock.ports import Page
-from agentclock.scheduler import EngineState, RunDetail
+from agentclock.runs import RunDetail
+from agentclock.scheduler import EngineState
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 START = 1_767_225_600  # the clock's start, 2026-01-01T00:00:00Z
@@ -33,6 +34,8 @@ SCHEDULE_SHAPE: dict[str, Any] = {
     "end_at": TEXT_OR_NULL, "max_runs": INT_OR_NULL, "jitter_seconds": int, "overlap": str, "catch_up": str,
     "catch_up_window_seconds": int, "misfire_grace_seconds": int, "retry_backoff": str,
     "retry_max_delay_seconds": int, "tags": list, "version": int, "next_fire_at": TEXT_OR_NULL,
+    "idle_timeout_seconds": INT_OR_NULL, "approval_timeout_seconds": INT_OR_NULL, "approval_timeout_action": str,
+    "on_lost": TEXT_OR_NULL, "retries_lost": bool, "provenance": (dict, type(None)),
 }  # fmt: skip
 DETAIL_SHAPE = SCHEDULE_SHAPE | {"explanation": TEXT_OR_NULL, "warnings": list}
 STATE_SHAPE: dict[str, Any] = {
@@ -45,10 +48,12 @@ RUN_SHAPE: dict[str, Any] = {
     "requirements": (list, type(None)), "created_at": int,
     "fire_at": str, "last_fire_at": TEXT_OR_NULL, "fire_count": int, "cause": str, "reason": TEXT_OR_NULL,
     "available_at": TEXT_OR_NULL, "worker": TEXT_OR_NULL, "metrics": (dict, type(None)), "attempts": list,
+    "paused_at": TEXT_OR_NULL, "approval_due_at": TEXT_OR_NULL, "approval": (list, type(None)),
+    "cancel_requested": bool, "usage": (dict, type(None)),
 }  # fmt: skip
 ATTEMPT_SHAPE: dict[str, Any] = {
     "number": int, "status": str, "started_at": str, "completed_at": TEXT_OR_NULL, "status_code": INT_OR_NULL,
-    "run_id": TEXT_OR_NULL, "error": TEXT_OR_NULL, "worker": TEXT_OR_NULL,
+    "run_id": TEXT_OR_NULL, "error": TEXT_OR_NULL, "worker": TEXT_OR_NULL, "usage": (dict, type(None)),
 }  # fmt: skip
 META_SHAPE: dict[str, Any] = {
     "page": int, "limit": int, "total_pages": int, "total_count": int, "search_time_ms": float,
@@ -522,7 +527,7 @@ async def test_a_paused_run_is_answered_with_what_it_waits_for(here: World, clie
     run = (await client.post(f"/schedules/{made['id']}/trigger")).json()
     await here.execute(PAUSED)
     paused = (await client.get(f"/schedules/{made['id']}/runs/{run['id']}")).json()
-    assert (paused["status"], paused["requirements"]) == ("paused", [{"tool": "pay"}])
+    assert (paused["status"], paused["requirements"]) == ("paused", [PAY])
     skipped = await client.post(f"/schedules/{made['id']}/trigger")
     assert (skipped.status_code, skipped.json()["status"]) == (200, "skipped")
     assert skipped.json()["reason"] == "overlap: the previous run was still active"

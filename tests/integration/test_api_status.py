@@ -16,21 +16,28 @@ from agentclock.core.errors import NotFound, StoreUnavailable
 from agentclock.core.zones import tzdata_version
 from agentclock.scheduler import EngineState
 
+DENIED = {"401", "403"}
 ROUTES = {
-    ("get", "/schedules"): {"200", "422", "503"},
-    ("post", "/schedules"): {"201", "409", "422", "503"},
-    ("get", "/schedules/preview"): {"200", "422", "503"},
-    ("get", "/schedules/{schedule_id}"): {"200", "404", "422", "503"},
-    ("patch", "/schedules/{schedule_id}"): {"200", "404", "409", "422", "503"},
-    ("delete", "/schedules/{schedule_id}"): {"204", "404", "422", "503"},
-    ("post", "/schedules/{schedule_id}/enable"): {"200", "404", "422", "503"},
-    ("post", "/schedules/{schedule_id}/disable"): {"200", "404", "422", "503"},
-    ("post", "/schedules/{schedule_id}/trigger"): {"200", "202", "404", "409", "422", "503"},
-    ("get", "/schedules/{schedule_id}/runs"): {"200", "404", "422", "503"},
-    ("get", "/schedules/{schedule_id}/runs/{run_id}"): {"200", "404", "422", "503"},
+    ("get", "/schedules"): {"200", "422", "503"} | DENIED,
+    ("post", "/schedules"): {"201", "409", "422", "503"} | DENIED,
+    ("get", "/schedules/preview"): {"200", "422", "503"} | DENIED,
+    ("get", "/schedules/events"): {"200", "422", "503"} | DENIED,
+    ("get", "/schedules/{schedule_id}"): {"200", "404", "422", "503"} | DENIED,
+    ("patch", "/schedules/{schedule_id}"): {"200", "404", "409", "422", "503"} | DENIED,
+    ("delete", "/schedules/{schedule_id}"): {"204", "404", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/enable"): {"200", "404", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/disable"): {"200", "404", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/trigger"): {"200", "202", "404", "409", "422", "503"} | DENIED,
+    ("get", "/schedules/{schedule_id}/usage"): {"200", "404", "422", "503"} | DENIED,
+    ("get", "/schedules/{schedule_id}/runs"): {"200", "404", "422", "503"} | DENIED,
+    ("get", "/schedules/{schedule_id}/runs/{run_id}"): {"200", "404", "422", "503"} | DENIED,
+    ("get", "/schedules/{schedule_id}/runs/{run_id}/events"): {"200", "204", "404", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/runs/{run_id}/cancel"): {"200", "202", "404", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/runs/{run_id}/continue"): {"200", "202", "404", "409", "422", "503"} | DENIED,
+    ("get", "/runs"): {"200", "422", "503"} | DENIED,
     ("get", "/health"): {"200"},
     ("get", "/ready"): {"200", "503"},
-    ("get", "/info"): {"200"},
+    ("get", "/info"): {"200", "503"} | DENIED,
 }
 
 
@@ -169,7 +176,7 @@ async def test_the_routes_live_in_any_app(here: World) -> None:
         return Response(status_code=418)
 
     host = FastAPI(exception_handlers={RequestValidationError: teapot, NotFound: teapot})
-    host.include_router(build_router(here.scheduler, trigger_wait_seconds=0), prefix="/v1")
+    host.include_router(build_router(here.scheduler, here.runs, here.hub, trigger_wait_seconds=0), prefix="/v1")
     outer = FastAPI()
     outer.mount("/os", host)
     async with client_of(outer) as client:

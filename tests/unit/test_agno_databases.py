@@ -42,7 +42,8 @@ def test_the_file_keeps_its_suffix_and_relative_paths_start_here(
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:///file:x?mode=memory&uri=true"]
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:///file:x?mode=memory&uri=true"],
 )
 def test_a_database_in_memory_gives_schedules_in_memory_and_a_warning(url: str) -> None:
     with capture_logs() as logs:

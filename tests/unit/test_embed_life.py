@@ -15,13 +15,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
+from tests.embed_help import Server, get
 
 from agentclock.embed.layer import Layer
 from agentclock.embed.life import Life
 from agentclock.embed.origin import RunOrigin, current_origin
 from agentclock.executor.asgi import AsgiTransport
+from agentclock.executor.targets import TargetSettings
+from agentclock.executor.transport import Request as Call
 
 mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="none")
 
@@ -32,6 +35,7 @@ class Diary:
 
     entries: list[str] = field(default_factory=list)
     error: Exception | None = None
+    started: asyncio.Event = field(default_factory=asyncio.Event)
     may_start: asyncio.Event | None = None
     stop_error: Exception | None = None
     may_stop: asyncio.Event | None = None
@@ -40,6 +44,7 @@ class Diary:
     async def start(self) -> None:
         self.context_mark = mark.get()
         self.entries.append("clockwork starts")
+        self.started.set()
         if self.may_start is not None:
             await self.may_start.wait()
         if self.error is not None:
@@ -52,33 +57,6 @@ class Diary:
         if self.stop_error is not None:
             raise self.stop_error
         self.entries.append("clockwork has stopped")
-
-
-class Server:
-    """What a server does with an app's lifespan."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._outbox: asyncio.Queue[Message] = asyncio.Queue()
-        self.state: dict[str, Any] = {}
-        self.task: asyncio.Task[None] | None = None
-
-    async def startup(self) -> Message:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
-        self.task = asyncio.create_task(self._run(scope))
-        self._inbox.put_nowait({"type": "lifespan.startup"})
-        return await self._outbox.get()
-
-    async def shutdown(self) -> Message:
-        self._inbox.put_nowait({"type": "lifespan.shutdown"})
-        return await self._outbox.get()
-
-    async def _run(self, scope: Scope) -> None:
-        try:
-            await self._app(scope, self._inbox.get, self._outbox.put)
-        except Exception as error:
-            self._outbox.put_nowait({"type": "raised", "error": error})
 
 
 def host(diary: Diary, *, error: Exception | None = None, state: Mapping[str, Any] | None = None) -> Starlette:
@@ -99,23 +77,6 @@ def wrapped(app: Starlette, diary: Diary, way: AsgiTransport | None = None) -> S
     return app
 
 
-async def get(app: ASGIApp, **headers: str) -> int:
-    """The status of an answer, from a server that sent no lifespan messages."""
-    status: list[int] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            status.append(message["status"])
-
-    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": pairs}
-    await app(scope, receive, send)
-    return status[0]
-
-
 async def test_it_starts_after_the_host_and_stops_before_it() -> None:
     diary = Diary()
     server = Server(wrapped(host(diary), diary))
@@ -129,8 +90,7 @@ async def test_the_host_is_told_only_once_the_clockwork_has_started() -> None:
     diary = Diary(may_start=asyncio.Event())
     server = Server(wrapped(host(diary), diary))
     startup = asyncio.create_task(server.startup())
-    while "clockwork starts" not in diary.entries:
-        await asyncio.sleep(0)
+    await diary.started.wait()
     assert not startup.done()
     assert diary.may_start is not None
     diary.may_start.set()
@@ -227,9 +187,6 @@ async def test_the_host_is_called_in_process_with_the_state_of_its_lifespan() ->
     way = AsgiTransport(app)
     server = Server(wrapped(app, diary, way))
     await server.startup()
-    from agentclock.executor.targets import TargetSettings
-    from agentclock.executor.transport import Request as Call
-
     target = TargetSettings(name="default", in_process=True)
     async with way.send(target, Call(method="GET", url=target.url_for("/pool"))) as answer:
         assert answer.status == 200
@@ -241,8 +198,7 @@ async def test_without_lifespan_messages_the_first_request_starts_it() -> None:
     app = wrapped(host(diary), diary)
     with capture_logs() as logs:
         first, second = asyncio.create_task(get(app)), asyncio.create_task(get(app))
-        while not diary.entries:
-            await asyncio.sleep(0)
+        await diary.started.wait()
         assert not first.done()
         assert diary.may_start is not None
         diary.may_start.set()
@@ -264,8 +220,7 @@ async def test_a_client_that_goes_away_does_not_stop_a_late_start() -> None:
     diary = Diary(may_start=asyncio.Event())
     app = wrapped(host(diary), diary)
     request = asyncio.create_task(get(app))
-    while not diary.entries:
-        await asyncio.sleep(0)
+    await diary.started.wait()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
@@ -307,6 +262,13 @@ def test_clients_with_a_new_loop_for_each_request() -> None:
     assert diary.entries == ["clockwork starts", "clockwork starts"]
     with client:
         assert client.get("/").status_code == 200
+    assert diary.entries[2:] == [
+        "host starts",
+        "clockwork starts",
+        "clockwork stops",
+        "clockwork has stopped",
+        "host stops",
+    ]
 
 
 def test_a_test_client_that_is_entered() -> None:

@@ -174,6 +174,14 @@ async def test_numbers_go_on_and_an_attempt_that_goes_on_is_not_begun_again(desk
     assert [(event.seq, event.type) for event in desk.shelf.events["r"]] == [(8, "B")]
 
 
+async def test_an_attempt_whose_beginning_died_with_its_worker_begins_with_its_next_one(desk: Desk) -> None:
+    desk.shelf.cursors["r"] = EventCursor(seq=7, attempt=1, source_index=3)
+    claim = await desk.open(fence=3, attempt=2, instruction=Instruction(kind=InstructionKind.ATTACH))
+    desk.say(claim, "B")
+    await desk.recorder.flush(claim)
+    assert [(event.seq, event.type) for event in desk.shelf.events["r"]] == [(8, "attempt"), (9, "B")]
+
+
 async def test_a_database_that_is_away_costs_nothing_but_time(desk: Desk) -> None:
     claim = await desk.open()
     desk.shelf.away = True

@@ -26,7 +26,8 @@ from agentclock.core.planning import plan
 from agentclock.core.zones import tzdata_version
 from agentclock.drafts import ScheduleDraft
 from agentclock.ports import PageRequest, RunFilter, ScheduleFilter
-from agentclock.scheduler import PAGED_ROWS, EngineState, RunDetail
+from agentclock.runs import PAGED_ROWS, RunDetail
+from agentclock.scheduler import EngineState
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 HOUR = 3600

@@ -14,17 +14,31 @@ from hypothesis import strategies as st
 
 from agentclock.core.errors import CorruptRow, InvalidField, StoreUnavailable
 from agentclock.core.ids import fire_run_id, uuid7
-from agentclock.core.model import Attempt, Cause, RetryPolicy, Run, Schedule, Target
+from agentclock.core.model import (
+    Attempt,
+    Cause,
+    Instruction,
+    InstructionKind,
+    RetryPolicy,
+    Run,
+    Schedule,
+    Target,
+    Usage,
+)
+from agentclock.ports import LoggedEvent
 from agentclock.store.building import builder, changer
-from agentclock.store.columns import ATTEMPT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS
+from agentclock.store.columns import ATTEMPT_COLUMNS, EVENT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, encode_cursor, first_run_id
 from agentclock.store.migrating import Applied, Migration, behind, drift, load_migrations, pending
 from agentclock.store.queries import Dialect, Queries
 from agentclock.store.rows import (
     clean_text,
     decode_attempt,
+    decode_event,
     decode_run,
     decode_schedule,
+    encode_event,
+    encode_instruction,
     encode_json,
     encode_run,
     encode_schedule,
@@ -55,7 +69,8 @@ def strategy(hint: Any) -> st.SearchStrategy[Any]:
     plain: dict[Any, st.SearchStrategy[Any]] = {
         str: text,
         bool: st.booleans(),
-        int: st.integers(-(2**62), 2**62),
+        int: st.integers(-(2**53), 2**53),
+        float: st.floats(allow_nan=False, allow_infinity=False),
         type(None): st.none(),
     }
     return plain[hint]
@@ -72,7 +87,9 @@ def row_of(values: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def stored(attempt: Attempt) -> dict[str, Any]:
-    return dataclasses.asdict(attempt) | {"status": attempt.status.value}
+    values = dataclasses.asdict(attempt) | {"status": attempt.status.value}
+    del values["usage"]
+    return values | dataclasses.asdict(attempt.usage or Usage())
 
 
 @given(instances(Schedule))
@@ -87,7 +104,19 @@ def test_runs_round_trip(run: Run) -> None:
 
 @given(instances(Attempt))
 def test_attempts_round_trip(attempt: Attempt) -> None:
-    assert decode_attempt(row_of(stored(attempt), ATTEMPT_COLUMNS)) == attempt
+    """Usage of nothing is no usage."""
+    said = attempt if attempt.usage != Usage() else dataclasses.replace(attempt, usage=None)
+    assert decode_attempt(row_of(stored(attempt), ATTEMPT_COLUMNS)) == said
+
+
+@given(instances(LoggedEvent))
+def test_events_round_trip(event: LoggedEvent) -> None:
+    assert decode_event(row_of(encode_event(event), EVENT_COLUMNS)) == event
+
+
+def test_an_instruction_says_only_what_it_has_to() -> None:
+    assert encode_instruction(None) is None
+    assert encode_instruction(Instruction(kind=InstructionKind.ATTACH)) == '{"kind":"attach","ends_as":"cancelled"}'
 
 
 @given(instances(Schedule), st.integers(), st.integers())
@@ -127,6 +156,7 @@ def test_cleaned_text_is_what_every_database_stores(value: str) -> None:
 SCHEDULE = encode_schedule(Schedule(id="s1", name="n", target=Target(endpoint="/x"), retry=RetryPolicy()))
 RUN = encode_run(Run(id="r1", schedule_id="s1", cause=Cause.SCHEDULE, fire_at=0))
 ATTEMPT = stored(Attempt(run_id="r1", number=1))
+EVENT = encode_event(LoggedEvent(run_id="r1", seq=1, attempt=1, at=0, type="x", data=None))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +180,23 @@ ATTEMPT = stored(Attempt(run_id="r1", number=1))
         (decode_run, "runs", RUN, "reason", "whim"),
         (decode_run, "runs", RUN, "output", "{'a': 1}"),
         (decode_run, "runs", RUN, "fire_at", None),
+        (decode_run, "runs", RUN, "instruction", "{"),
+        (decode_run, "runs", RUN, "instruction", "[]"),
+        (decode_run, "runs", RUN, "instruction", "{}"),
+        (decode_run, "runs", RUN, "instruction", '{"kind":"whim"}'),
+        (decode_run, "runs", RUN, "instruction", '{"kind":["attach"]}'),
+        (decode_run, "runs", RUN, "instruction", '{"kind":"cancel","why":1}'),
+        (decode_run, "runs", RUN, "instruction", '{"kind":"cancel","ends_as":null}'),
+        (decode_run, "runs", RUN, "instruction", '{"kind":"attach","more":1}'),
+        (decode_run, "runs", RUN, "review_at", "soon"),
+        (decode_schedule, "schedules", SCHEDULE, "on_lost", "whim"),
+        (decode_schedule, "schedules", SCHEDULE, "approval_timeout_action", None),
+        (decode_schedule, "schedules", SCHEDULE, "provenance", "{"),
         (decode_attempt, "attempts", ATTEMPT, "status", None),
+        (decode_attempt, "attempts", ATTEMPT, "total_tokens", "12"),
+        (decode_attempt, "attempts", ATTEMPT, "cost", "0.1"),
+        (decode_event, "run_events", EVENT, "type", None),
+        (decode_event, "run_events", EVENT, "data", "{"),
     ],
 )
 def test_what_cannot_be_read_names_its_row_and_column(

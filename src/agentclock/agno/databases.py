@@ -41,7 +41,7 @@ def database_for(db: object) -> str:
     """
     log = structlog.get_logger("agentclock.agno")
     if db is None:
-        log.info("database_chosen", database=UNATTACHED, reason="the app has no database")
+        log.warning("database_chosen", database=UNATTACHED, reason="the app has no database to keep schedules beside")
         return UNATTACHED
     address = _address_of(db)
     if address.partition("://")[0].partition("+")[0] in ("postgresql", "postgres"):

@@ -14,12 +14,15 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from agentclock.agno.adapter import Binding, bind
 from agentclock.agno.databases import database_for
 from agentclock.agno.guard import AgnoGuard
+from agentclock.agno.guard_rails import GuardRails
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
 from agentclock.embed import embed
+from agentclock.logs import join_host_logging
 
 _ROOT: Final = "/schedules"
 #: The bounds of the setting; agno has none.
@@ -39,6 +42,7 @@ def embedded_settings(
     the AgentOS is to find in requests from us. Raises ConfigError.
     """
     settings = given if isinstance(given, Settings) else Settings.load(**given)
+    join_host_logging(settings.log_level)
     told, derived = settings.model_fields_set, dict[str, Any]()
     if "database" not in told:
         derived["database"] = database_for(db)
@@ -50,9 +54,15 @@ def embedded_settings(
     return settings.model_copy(update=derived)
 
 
-def install(app: Starlette, settings: Settings, os_settings: AgnoAPISettings | None = None) -> Clockwork:
+def install(
+    app: Starlette, settings: Settings, os_settings: AgnoAPISettings | None = None, *, may_cover: bool = True
+) -> Clockwork:
     """Puts a clockwork into the app of an AgentOS, once; it starts and stops with the app. `app.state.agentclock` is
-    the clockwork. `os_settings`: those of the AgentOS, if they are known. Raises ConfigError."""
+    the clockwork.
+
+    `os_settings`: those of the AgentOS, if they are known. `may_cover`: whether routes under /schedules that are not
+    agno's either may be there, behind ours. Raises ConfigError.
+    """
     present: Clockwork | None = getattr(app.state, "agentclock", None)
     if present is not None:
         return present
@@ -60,40 +70,69 @@ def install(app: Starlette, settings: Settings, os_settings: AgnoAPISettings | N
         app.state.internal_service_token = secrets.token_urlsafe(32)
     clockwork = assemble(settings, app=app, token=lambda: app.state.internal_service_token)
     own_targets = [name for name, target in settings.targets.items() if target.in_process]
-    drop_schedule_routes(app)
+    _drop_agnos(app)
+    _check_covered(app, may_cover=may_cover)
     embed(app, clockwork, guard=AgnoGuard(os_settings, own_targets=own_targets))
     app.state.agentclock = clockwork
     return clockwork
 
 
-def take_over(agent_os: AgentOS, settings: Settings) -> None:
-    """Lets the apps that `agent_os` makes from now on have agentclock for their scheduler."""
-    if agent_os.company is not None:
-        message = "company: Company Routines run on agno's own scheduler only; use agno.os.AgentOS for them"
-        raise ConfigError([message])
-    get_app, resync = agent_os.get_app, agent_os.resync
+def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None = None) -> None:
+    """Lets the apps that `agent_os` makes from now on have agentclock for their scheduler, and agno's schedule tools
+    write to it. Raises ConfigError."""
+    if getattr(agent_os, "company", None) is not None:
+        raise ConfigError(["company: its routines run on agno's own scheduler only; use agno.os.AgentOS for them"])
+    get_app, resync, tools = agent_os.get_app, agent_os.resync, _Tools(agent_os.db, rails)
 
     def get_app_with_clockwork() -> FastAPI:
         app = get_app()
-        install(app, settings, agent_os.settings)
+        may_cover = agent_os.on_route_conflict != "error"
+        tools.lead_to(install(app, settings, agent_os.settings, may_cover=may_cover))
         return app
 
     def resync_with_clockwork(app: FastAPI) -> None:
         resync(app)
-        drop_schedule_routes(app)
+        _drop_agnos(app)
 
     agent_os._scheduler_enabled = False
     agent_os.get_app = get_app_with_clockwork  # type: ignore[method-assign]
     agent_os.resync = resync_with_clockwork  # type: ignore[method-assign]
 
 
-def drop_schedule_routes(app: Starlette) -> None:
-    """Takes agno's own routes under /schedules out of the app. What others have put there stays, behind ours."""
+class _Tools:
+    """Where agno's schedule tools on the database object of an AgentOS write to."""
+
+    def __init__(self, db: object, rails: GuardRails | None) -> None:
+        self._db = db
+        self._rails = rails
+        self._clockwork: Clockwork | None = None
+        self._binding: Binding | None = None
+
+    def lead_to(self, clockwork: Clockwork) -> None:
+        """An AgentOS makes a new app each time it is asked for one. Whichever lives has the tools, else the newest."""
+        present = self._clockwork
+        if clockwork is present or not hasattr(self._db, "get_schedule"):
+            return
+        if present is not None and present.home is not None:
+            return
+        if self._binding is not None:
+            self._binding.unbind()
+        self._clockwork, self._binding = clockwork, bind(self._db, clockwork, rails=self._rails)
+
+
+def _drop_agnos(app: Starlette) -> None:
+    """Takes agno's own routes under /schedules out of the app, and with them out of its documentation."""
     app.router.routes[:] = [route for route in app.router.routes if not _is_agnos(route)]
-    if others := sorted({path for route in app.router.routes for path in _paths(route) if _is_below_root(path)}):
-        structlog.get_logger("agentclock.agno").warning("routes_covered", paths=others, by="agentclock")
     if isinstance(app, FastAPI):
         app.openapi_schema = None
+
+
+def _check_covered(app: Starlette, *, may_cover: bool) -> None:
+    others = sorted({path for route in app.router.routes for path in _paths(route) if _is_below_root(path)})
+    if others and not may_cover:
+        raise ConfigError([f"on_route_conflict: the app has routes where agentclock's are: {', '.join(others)}"])
+    if others:
+        structlog.get_logger("agentclock.agno").warning("routes_covered", paths=others, by="agentclock")
 
 
 def _is_agnos(route: BaseRoute) -> bool:

@@ -37,6 +37,11 @@ class Portal:
         """The same for an event loop: only the calling task waits."""
         return await asyncio.wrap_future(self._submit(work))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything was ever called since the start, or since the last `close`."""
+        return self._loop is not None
+
     def close(self) -> None:
         """Ends the thread once the coroutines on it are over or cancelled. May be called twice."""
         with self._starting:

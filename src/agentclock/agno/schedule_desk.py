@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from agno.db.schemas.scheduler import match_run_endpoint, validate_schedule_update
@@ -26,6 +26,7 @@ from agentclock.agno.schedule_rows import (
     run_row,
     schedule_row,
 )
+from agentclock.agno.unique_names import IdTaken
 from agentclock.core.errors import Conflict, InvalidField, NotFound
 from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule
 from agentclock.core.timetable import rearmed
@@ -38,25 +39,16 @@ _STAMPS: Final = frozenset(("managed_by", *PROVENANCE_COLUMNS))
 _RETIMING: Final = frozenset(("cron_expr", "timezone"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeskParts:
-    """Everything here lives on the event loop that the desk works on."""
-
-    store: Store
-    scheduler: Scheduler
-    clock: Clock
-
-
 class ScheduleDesk:
     """One coroutine for each of agno's methods. Errors of ours (GuardRail, InvalidField, StoreUnavailable ...) are
     raised: agno's tools show their sentences to the agent."""
 
-    def __init__(self, parts: DeskParts, rails: GuardRails) -> None:
-        self._store = parts.store
-        self._scheduler = parts.scheduler
-        self._clock = parts.clock
+    def __init__(self, store: Store, scheduler: Scheduler, clock: Clock, rails: GuardRails) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._clock = clock
         self._rails = rails
-        self._foreign = ForeignWork(parts.store, parts.scheduler)
+        self._foreign = ForeignWork(store, scheduler)
         # Between counting an owner's schedules and adding one, nobody else of this process may add one.
         self._counting = asyncio.Lock()
 
@@ -111,6 +103,8 @@ class ScheduleDesk:
                 self._rails.check_pace(made, now)
             return _due_now(made, now) if asked and enabled else made
 
+        if data.get("id") and await self.get_schedule(data["id"], None) is not None:
+            raise IdTaken(data["id"])
         async with self._counting:
             if author.is_agent:
                 self._rails.check_nesting(author)
@@ -319,10 +313,8 @@ def _retargeted(schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
 
 
 def _due_now(schedule: Schedule, now: Instant) -> Schedule:
-    """Due at this second, as if by its timetable, which counts anew from there."""
-    at = now // SECOND * SECOND
-    if schedule.last_fire_at is not None and schedule.last_fire_at >= at:
-        at = schedule.last_fire_at + SECOND
+    """Due at this moment, as if by its timetable, which counts anew from here."""
+    at = now if schedule.last_fire_at is None else max(now, schedule.last_fire_at + 1)
     if schedule.next_fire_at is not None and schedule.next_fire_at <= at:
         return schedule
     return replace(schedule, next_fire_at=at, timetable_since=max(at, schedule.timetable_since))

@@ -6,25 +6,40 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+from agentclock.api.auth import Caller, Guard, OpenGuard, Permission
 from agentclock.api.paths import TrailingSlash
-from agentclock.api.schedules import build_router
+from agentclock.api.routes import build_router
 from agentclock.api.status import build_status_router
+from agentclock.live import Hub
+from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
 
-__all__ = ["TrailingSlash", "add_routes", "build_router", "build_status_router"]
+__all__ = [
+    "Caller",
+    "Guard",
+    "OpenGuard",
+    "Permission",
+    "TrailingSlash",
+    "add_routes",
+    "build_router",
+    "build_status_router",
+]
 
 
 def add_routes(
     app: FastAPI,
     scheduler: Scheduler,
+    runs: Runs,
+    hub: Hub,
     *,
+    guard: Guard | None = None,
     trigger_wait_seconds: float = 25,
     listener: Callable[[], str] | None = None,
 ) -> None:
-    """/schedules and all below it, /health, /ready and /info.
+    """/schedules, /runs and all below them, /health, /ready and /info.
 
-    `trigger_wait_seconds`: how long a trigger waits for the run's end unless the request says so. `listener` says
-    "ok", or why wake-ups from other processes do not arrive.
+    `guard` None: everybody may do everything. `trigger_wait_seconds`: how long a trigger or a cancel waits for the
+    run's end unless the request says so. `listener` says "ok", or why wake-ups from other processes do not arrive.
     """
-    app.include_router(build_router(scheduler, trigger_wait_seconds=trigger_wait_seconds))
-    app.include_router(build_status_router(scheduler, listener=listener))
+    app.include_router(build_router(scheduler, runs, hub, guard=guard, trigger_wait_seconds=trigger_wait_seconds))
+    app.include_router(build_status_router(scheduler, guard=guard, listener=listener))

@@ -32,6 +32,15 @@ _MOST_FAULTS: Final = 20
 _ECHO_CHARACTERS: Final = 1_000
 
 
+_STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
 def error_response(error: Exception, request: Request) -> JSONResponse:
     """The answer to a request that failed with `error`; what is not the caller's fault is logged.
 
@@ -56,23 +65,17 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
 
 
 def _meaning(error: Exception) -> tuple[HTTPStatus, str]:
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
     match error:
-        case Unauthenticated():
-            return HTTPStatus.UNAUTHORIZED, str(error) or "Authentication required"
-        case Forbidden():
-            return HTTPStatus.FORBIDDEN, str(error) or "Insufficient permissions"
-        case NotFound():
-            return HTTPStatus.NOT_FOUND, str(error)
-        case Conflict():
-            return HTTPStatus.CONFLICT, str(error)
         case StoreUnavailable():
             return HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer at the moment: try again"
-        case Unavailable():
-            return HTTPStatus.SERVICE_UNAVAILABLE, str(error)
         case CorruptRow():
-            return HTTPStatus.INTERNAL_SERVER_ERROR, f"The stored row cannot be read: {error.table} {error.row_id}"
-        case _:
+            detail = f"The stored row cannot be read: {error.table} {error.row_id}"
+            return HTTPStatus.INTERNAL_SERVER_ERROR, detail
+        case _ if status is None:
             return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error"
+        case _:
+            return status, str(error) or status.phrase
 
 
 def _answer(status: HTTPStatus, detail: object, headers: Mapping[str, str] | None = None) -> JSONResponse:

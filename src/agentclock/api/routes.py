@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from agentclock.api import run_schemas, schemas
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.requests import ApiRoute
+from agentclock.api.run_schemas import Run
 from agentclock.api.runs import RunRoutes
 from agentclock.api.schedules import ScheduleRoutes
+from agentclock.api.schemas import ANSWERS
 from agentclock.api.streams import EventStream
 from agentclock.api.watching import StreamRoutes
 from agentclock.live import Hub
@@ -34,6 +35,10 @@ def build_router(
     """
     guard = guard or OpenGuard()
     router = APIRouter(tags=["Schedules"], route_class=ApiRoute)
+    answers: dict[int | str, dict[str, Any]] = {
+        **ANSWERS,
+        202: {"model": Run, "description": "The run is not over yet; see Location."},
+    }
 
     def add(
         permission: Permission, method: str, path: str, endpoint: Callable[..., Any], *errors: int, **options: Any
@@ -43,7 +48,7 @@ def build_router(
             endpoint,
             methods=[method],
             dependencies=[Depends(Admission(guard, permission))],
-            responses={code: _ANSWERS[code] for code in (401, 403, 422, 503, *errors)},
+            responses={code: answers[code] for code in (401, 403, 422, 503, *errors)},
             **options,
         )
 
@@ -52,7 +57,7 @@ def build_router(
     streams = StreamRoutes(runs, hub)
     read, write = Permission.READ, Permission.WRITE
     one, one_run = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
-    stream: dict[str, Any] = {"response_class": EventStream, "response_model": None}
+    stream: dict[str, Any] = {"response_class": EventStream, "response_model": None, "status_code": 200}
     add(read, "GET", "/schedules", schedules.list_schedules)
     add(write, "POST", "/schedules", schedules.create_schedule, 409, status_code=201)
     # Before the routes of one schedule, or "preview" and "events" would be taken for ids.
@@ -60,7 +65,7 @@ def build_router(
     add(read, "GET", "/schedules/events", streams.watch_schedules, **stream)
     add(read, "GET", one, schedules.get_schedule, 404)
     add(write, "PATCH", one, schedules.update_schedule, 404, 409)
-    add(Permission.DELETE, "DELETE", one, schedules.delete_schedule, 404, status_code=204)
+    add(Permission.DELETE, "DELETE", one, schedules.delete_schedule, 404, status_code=204, response_model=None)
     add(write, "POST", f"{one}/enable", schedules.enable_schedule, 404)
     add(write, "POST", f"{one}/disable", schedules.disable_schedule, 404)
     add(write, "POST", f"{one}/trigger", schedules.trigger_schedule, 202, 404, 409)
@@ -72,15 +77,3 @@ def build_router(
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
     return router
-
-
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    202: {"model": run_schemas.Run, "description": "The run is not over yet; see Location."},
-    204: {"description": "The run is over and all of it was seen: do not come back."},
-    401: {"model": schemas.Error, "description": "Credentials are missing or wrong."},
-    403: {"model": schemas.Error, "description": "The caller may not do this."},
-    404: {"model": schemas.Error, "description": "No such schedule or run."},
-    409: {"model": schemas.Error, "description": "At odds with what is stored."},
-    422: {"model": schemas.Invalid, "description": "A field is wrong; the fault names it."},
-    503: {"model": schemas.Error, "description": "Database or engine away; see Retry-After."},
-}

@@ -21,6 +21,7 @@ from agentclock.api.parameters import (
     preferred_wait,
     read_instant,
 )
+from agentclock.api.values import ms_since
 from agentclock.core.model import Cause, RunStatus
 from agentclock.ports import PageRequest, RunFilter
 from agentclock.runs import Answers, RunDetail, Runs
@@ -58,7 +59,7 @@ class RunRoutes:
             until=read_instant("until", until),
         )
         found = await self._scheduler.runs(schedule_id, where, PageRequest(limit=limit, page=page, cursor=cursor))
-        meta = schemas.meta_out(found, page=page, limit=limit, began=began)
+        meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
         return run_schemas.RunList(data=[run_schemas.run_out(detail) for detail in found.items], meta=meta)
 
     async def list_runs(
@@ -84,7 +85,7 @@ class RunRoutes:
             until=read_instant("until", until),
         )
         found = await self._runs.list(where, PageRequest(limit=limit, page=page, cursor=cursor))
-        meta = schemas.meta_out(found, page=page, limit=limit, began=began)
+        meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
         return run_schemas.InboxList(data=[run_schemas.listed_run_out(detail) for detail in found.items], meta=meta)
 
     async def get_schedule_run(self, schedule_id: ScheduleId, run_id: RunId, caller: TheCaller) -> run_schemas.Run:

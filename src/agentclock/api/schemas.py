@@ -1,10 +1,11 @@
-"""The wire shapes of schedules, lists and errors. AgentOS's own fields keep its names and its epoch seconds; our additional times are
-RFC 3339 in UTC with milliseconds.
+"""The wire shapes of schedules, lists and errors. AgentOS's own fields keep its names and its epoch seconds; our
+additional times are RFC 3339 in UTC with milliseconds.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,7 @@ from agentclock.core.model import Schedule as ScheduleRow
 from agentclock.ports import Page
 from agentclock.scheduler import Preview as PreviewResult
 from agentclock.timing import Description
+
 
 class Schedule(BaseModel):
     """A schedule: when, what is called, and the policies."""
@@ -246,3 +248,15 @@ class Invalid(BaseModel):
     """The request cannot be understood; each fault names its field."""
 
     detail: list[Fault]
+
+
+#: How routes answer that do not answer as they should, or not with a body of their own.
+ANSWERS: Final[Mapping[int | str, dict[str, Any]]] = {
+    204: {"description": "The run is over and all of it was seen: do not come back."},
+    401: {"model": Error, "description": "Credentials are missing or wrong."},
+    403: {"model": Error, "description": "The caller may not do this."},
+    404: {"model": Error, "description": "No such schedule or run."},
+    409: {"model": Error, "description": "At odds with what is stored."},
+    422: {"model": Invalid, "description": "A field is wrong; the fault names it."},
+    503: {"model": Error, "description": "Database or engine away; see Retry-After."},
+}

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from agentclock import __version__
+from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.requests import ApiRoute
+from agentclock.api.schemas import ANSWERS
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.zones import tzdata_version
 from agentclock.scheduler import Scheduler
@@ -59,10 +61,15 @@ class Info(BaseModel):
 
 
 def build_status_router(
-    scheduler: Scheduler, *, listener: Callable[[], str] | None = None, version: str = __version__
+    scheduler: Scheduler,
+    *,
+    guard: Guard | None = None,
+    listener: Callable[[], str] | None = None,
+    version: str = __version__,
 ) -> APIRouter:
-    """`listener` says "ok", or why wake-ups from other processes do not arrive."""
-    return StatusRoutes(scheduler, listener, version).router()
+    """`guard` None: everybody may ask; /health and /ready answer everybody in any case. `listener` says "ok", or why
+    wake-ups from other processes do not arrive."""
+    return StatusRoutes(scheduler, listener, version).router(guard or OpenGuard())
 
 
 class StatusRoutes:
@@ -71,12 +78,14 @@ class StatusRoutes:
         self._listener = listener
         self._version = version
 
-    def router(self) -> APIRouter:
+    def router(self, guard: Guard) -> APIRouter:
         router = APIRouter(tags=["Status"], route_class=ApiRoute)
         not_ready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Not ready."}}
         router.add_api_route("/health", self.health, methods=["GET"])
         router.add_api_route("/ready", self.ready, methods=["GET"], responses=not_ready)
-        router.add_api_route("/info", self.info, methods=["GET"])
+        admission = Depends(Admission(guard, Permission.READ))
+        errors: dict[int | str, dict[str, Any]] = {code: ANSWERS[code] for code in (401, 403, 503)}
+        router.add_api_route("/info", self.info, methods=["GET"], dependencies=[admission], responses=errors)
         return router
 
     async def health(self) -> Health:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Final
 
 from agentclock.core.instants import iso_utc
@@ -45,3 +46,8 @@ def epoch_seconds(at: Instant | None) -> int | None:
 
 def iso_or_null(at: Instant | None) -> str | None:
     return None if at is None else iso_utc(at)
+
+
+def ms_since(began: float) -> float:
+    """`began` by `time.perf_counter`."""
+    return round((time.perf_counter() - began) * 1000, 3)

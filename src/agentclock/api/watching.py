@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated, Final, TypeAlias, assert_never
@@ -19,7 +19,7 @@ from agentclock.core.instants import iso_utc
 from agentclock.core.model import Json, Run
 from agentclock.live import Change, Changes, Cut, FeedItem, Gone, Hub, Item, Logged, Over, Pulse, Reset, State, Trouble
 from agentclock.ports import LoggedEvent
-from agentclock.runs import Runs
+from agentclock.runs import RunDetail, Runs
 
 LastEventId: TypeAlias = Annotated[
     str | None, Header(max_length=64, description="The id of the last event seen: go on after it.")
@@ -31,6 +31,8 @@ LastEventIdToo: TypeAlias = Annotated[
 #: Names of our own events, and those that clients' libraries keep for themselves: no agent's event is sent as these.
 _TAKEN: Final = frozenset({"status", "end", "trouble", "snapshot", "reset", "run", "schedule", "error", "open"})
 _OTHER: Final = "agent_event"
+#: Left out where runs are many.
+_LARGE: Final = {"input", "output", "requirements", "approval", "metrics", "usage", "attempts"}
 
 
 class StreamRoutes:
@@ -113,8 +115,8 @@ async def _of_all(items: AsyncGenerator[FeedItem, None]) -> AsyncGenerator[bytes
     async with aclosing(items):
         async for item in items:
             match item:
-                case Changes(changes, cursor):
-                    for piece in chunks(_changes(changes, cursor)):
+                case Changes(changes, epoch):
+                    for piece in chunks(_changed(change, epoch) for change in changes):
                         yield piece
                 case Reset():
                     if item.is_again:
@@ -130,3 +132,27 @@ async def _of_all(items: AsyncGenerator[FeedItem, None]) -> AsyncGenerator[bytes
                     return
                 case never:
                     assert_never(never)
+
+
+def _changed(change: Change, epoch: str) -> bytes:
+    event_id = f"{epoch}:{change.seq}"
+    if change.run is not None:
+        return frame("run", _run(change.run), event_id)
+    data: Json = {"id": change.schedule_id, "change": "deleted"}
+    if (schedule := change.schedule) is not None:
+        data = {
+            "id": schedule.id,
+            "change": "changed",
+            "user_id": schedule.user_id,
+            "name": schedule.name,
+            "enabled": schedule.enabled,
+            "disabled_reason": schedule.disabled_reason,
+            "next_fire_at": iso_or_null(schedule.next_fire_at),
+            "version": schedule.version,
+        }
+    return frame("schedule", data, event_id)
+
+
+def _run(run: Run) -> Json:
+    """Without what may be large."""
+    return run_out(RunDetail(run=run)).model_dump(mode="json", exclude=_LARGE)

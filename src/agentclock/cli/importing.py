@@ -106,9 +106,9 @@ async def _import(
 
 async def _store(settings: Settings, *, apply: bool) -> Store | None:
     """Our database, open. None where there is none yet and nothing is to be written."""
+    store, _ = make_store(settings, SystemClock(), auto_migrate=None if apply else False)
     if not apply and not await asyncio.to_thread(is_there, settings.database):
         return None
-    store, _ = make_store(settings, SystemClock(), auto_migrate=None if apply else False)
     try:
         await store.open()
     except SchemaMissing:

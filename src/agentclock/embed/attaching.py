@@ -29,7 +29,7 @@ def attach(
     prefix: str = "",
     **settings: Any,
 ) -> Clockwork:
-    """Gives a FastAPI or Starlette app schedules that call its own endpoints, and the routes under /schedules.
+    """Gives a FastAPI or Starlette app schedules that call its endpoints, with the routes under /schedules and /runs.
 
     `targets`: further ones by name, beside `default`, which is `app` itself; a text is a base URL. `guard`: who may
     do what, by default everybody everything. `token`: what our calls of `app` carry as bearer token. `settings`: as
@@ -64,7 +64,7 @@ def embed(
     if isinstance(app, Layer):
         raise ConfigError([_TWICE])
     inner = app if router is None else BesideAnnex(app, Annex(router, prefix))
-    layer = Layer(inner, life=life, frontage=None if router is None else Frontage(None, [], prefix))
+    layer = Layer(inner, life=life, frontage=None if router is None else Frontage(None, [], router, prefix))
     if clockwork.executor.host is not None:
         clockwork.executor.host.app = layer
     return layer
@@ -84,4 +84,10 @@ def _unfit(app: Starlette) -> str | None:
 
 
 def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
-    return build_router(clockwork.scheduler, trigger_wait_seconds=clockwork.settings.trigger_wait_seconds)
+    return build_router(
+        clockwork.scheduler,
+        clockwork.runs,
+        clockwork.hub,
+        guard=guard,
+        trigger_wait_seconds=clockwork.settings.trigger_wait_seconds,
+    )

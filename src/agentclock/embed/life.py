@@ -48,7 +48,7 @@ class Life:
 
     def expect(self) -> None:
         """The server sends lifespan messages: nothing starts before the host's start-up is complete."""
-        if self._stage is not _Stage.LATE:
+        if self._stage is not _Stage.LATE or self._is_left_behind():
             self._stage = _Stage.EXPECTED
 
     async def begin(self, state: Mapping[str, Any] | None) -> None:

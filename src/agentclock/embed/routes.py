@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.datastructures import URLPath
-from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.routing import BaseRoute, Match, NoMatchFound, Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-#: The path that all our routes begin with.
-ROOT: Final = "/schedules"
 
 
 class Frontage:
-    """`entries` are what stands for our routes in the list of `app` (None: a host without such a list)."""
+    """`entries` are what stands for the routes of `router` in the list of `app` (None: a host without such a list)."""
 
-    def __init__(self, app: Starlette | None, entries: list[BaseRoute], prefix: str) -> None:
+    def __init__(self, app: Starlette | None, entries: list[BaseRoute], router: APIRouter, prefix: str) -> None:
         self._app = app
         self._entries = entries
-        self._below = f"{prefix}{ROOT}/"
+        routes = (route for route in router.routes if isinstance(route, Route))
+        self._paths = [compile_path(prefix + route.path)[0] for route in routes]
 
     def prepared(self, scope: Scope) -> Scope:
         """Before each request: our routes stand in front, and a trailing slash is no other path of ours."""
         self._keep()
         path = scope["path"]
-        if path.endswith("/") and path.removeprefix(scope.get("root_path", "")).startswith(self._below):
+        if path.endswith("/") and self._is_ours(path.removeprefix(scope.get("root_path", "")).rstrip("/")):
             return {**scope, "path": path.rstrip("/")}
         return scope
+
+    def _is_ours(self, path: str) -> bool:
+        return any(pattern.match(path) for pattern in self._paths)
 
     def _keep(self) -> None:
         # Hosts add routes late, and AgentOS makes its list anew when its agents change.
@@ -95,12 +96,12 @@ class BesideAnnex:
 def put_in_front(app: Starlette, router: APIRouter, *, prefix: str) -> Frontage:
     """Makes the routes of `router` the first of `app`; in a FastAPI app they are in its documentation as well."""
     if not isinstance(app, FastAPI):
-        frontage = Frontage(app, [Annex(router, prefix)], prefix)
+        frontage = Frontage(app, [Annex(router, prefix)], router, prefix)
         frontage.place()
         return frontage
     before = len(app.router.routes)
     app.include_router(router, prefix=prefix)
-    frontage = Frontage(app, app.router.routes[before:], prefix)
+    frontage = Frontage(app, app.router.routes[before:], router, prefix)
     frontage.place()
     _document(app, frontage)
     return frontage

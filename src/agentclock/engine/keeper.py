@@ -104,10 +104,7 @@ class Keeper:
 
     def _fate(self, claim: Claim) -> Outcome:
         """An agent that lives elsewhere goes on, and so does its run; of anything else nobody knows how it ended."""
-        if not self._executor.can_attach(claim):
-            return LOST
-        run = claim.run
-        return Outcome(kind=OutcomeKind.DETACHED, agent_run_id=run.agent_run_id, session_id=run.session_id)
+        return Outcome(kind=OutcomeKind.DETACHED) if self._executor.can_attach(claim) else LOST
 
     async def _prune(self) -> bool:
         if self._history_days is None or self._clock.monotonic() < self._prune_at:

@@ -82,7 +82,7 @@ class Recorder:
         run = claim.run
         cursor = await self._cursor(run.id) if run.fence > 1 else EventCursor()
         log = RunLog(claim, cursor, events_limit=self._events_limit, bytes_limit=self._bytes_limit)
-        if run.instruction is None:
+        if cursor.attempt < run.attempt:
             # It goes on record with what follows it: an attempt that is refused a connection never was one.
             began = {"number": run.attempt, "cause": run.cause.value, "worker": run.worker}
             log.add(Said(type="attempt", data=began), self._clock.now())

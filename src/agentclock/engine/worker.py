@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -74,7 +74,7 @@ class Worker:
         self._wakeup = wakeup
         self._free = concurrency
         self._turned_away = False
-        self._stopping = False
+        self._stopping = self._given_up = False
         self._running: dict[asyncio.Task[None], _Held] = {}
         self._replaceable = 0
         self._next_available_ms: int | None = None
@@ -156,19 +156,23 @@ class Worker:
             if held.executing:
                 task.cancel()
         await self._all_ended(SETTLING_SECONDS)
-        await self._interrupt_all()
+        for held in self._running.values():
+            log = structlog.get_logger("agentclock.worker")
+            log.error("run_not_settled", run=held.context.claim.run.id, detail="others take it over")
+        await self._give_up()
 
     async def abandon(self) -> None:
         """Drops every run at once, unsettled: they are others' now."""
         for held in self._running.values():
             held.disowned = True
-        await self._interrupt_all()
+        await self._give_up()
 
     async def _all_ended(self, timeout_seconds: float) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_seconds)
 
-    async def _interrupt_all(self) -> None:
+    async def _give_up(self) -> None:
+        self._given_up = True
         for task in tuple(self._running):
             task.cancel()
         await self._all_ended(SETTLING_SECONDS)
@@ -179,6 +183,8 @@ class Worker:
         self._wakeup.tell(run_id=claim.run.id)
         try:
             outcome = await self._deliver(held)
+            if self._given_up:
+                return
             if held.recorded and outcome.kind is not OutcomeKind.REFUSED:
                 await self._recorder.flush(claim)
             settlement = await self._completer.settle(_as_it_stands(held.context), outcome)
@@ -229,10 +235,9 @@ class Worker:
 
     def _left_behind(self, claim: Claim) -> Outcome:
         """The executor did not let go in time."""
-        if not self._executor.can_attach(claim):
-            return Outcome(kind=OutcomeKind.LOST, error="the worker was stopped before the run ended")
-        run = claim.run
-        return Outcome(kind=OutcomeKind.DETACHED, agent_run_id=run.agent_run_id, session_id=run.session_id)
+        if self._executor.can_attach(claim):
+            return Outcome(kind=OutcomeKind.DETACHED)
+        return Outcome(kind=OutcomeKind.LOST, error="the worker was stopped before the run ended")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         held = self._running.pop(task)
@@ -243,10 +248,7 @@ class Worker:
             structlog.get_logger("agentclock.worker").error("run_task_failed", task=task.get_name(), exc_info=error)
 
     def _context(self, claim: Claim) -> RunContext:
-        async def note(agent_run_id: str | None, session_id: str | None) -> None:
-            await self._note(context, agent_run_id, session_id)
-
-        context = RunContext(claim=claim, emit=self._relay(claim), note_agent_run=note)
+        context = RunContext(claim=claim, emit=self._relay(claim), note_agent_run=self._noter(claim))
         if claim.run.cancel_requested:
             context.cancelled.set()
         return context
@@ -261,19 +263,19 @@ class Worker:
 
         return emit
 
-    async def _note(self, context: RunContext, agent_run_id: str | None, session_id: str | None) -> None:
-        run = context.claim.run
-        noted = replace(run, agent_run_id=agent_run_id, session_id=session_id)
-        context.claim = replace(context.claim, run=noted)
-        try:
-            ours = await self._store.note_agent_run(run.id, run.fence, agent_run_id, session_id)
-        except StoreUnavailable as error:
-            # The ids come again with the outcome; a run in flight does not end for this.
-            log = structlog.get_logger("agentclock.worker")
-            log.warning("agent_run_not_noted", run=run.id, error=str(error))
-            return
-        if not ours:
-            raise LeaseLost(run.id)
+    def _noter(self, claim: Claim) -> Callable[[str | None, str | None], Awaitable[None]]:
+        async def note(agent_run_id: str | None, session_id: str | None) -> None:
+            try:
+                ours = await self._store.note_agent_run(claim.run.id, claim.run.fence, agent_run_id, session_id)
+            except StoreUnavailable as error:
+                # The ids come again with the outcome; a run in flight does not end for this.
+                log = structlog.get_logger("agentclock.worker")
+                log.warning("agent_run_not_noted", run=claim.run.id, error=str(error))
+                return
+            if not ours:
+                raise LeaseLost(claim.run.id)
+
+        return note
 
 
 def _as_it_stands(context: RunContext) -> Claim:

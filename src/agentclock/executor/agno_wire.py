@@ -114,6 +114,11 @@ def is_meta(event_type: str) -> bool:
     return event_type in _META_EVENTS
 
 
+def promises_more(event_type: str) -> bool:
+    """Whether AgentOS says that the run whose stream was resumed is alive; otherwise what is stored is all there is."""
+    return event_type in ("catch_up", "subscribed")
+
+
 def is_echo(event_type: str) -> bool:
     """Whether an event only repeats what the ones before it have said."""
     return event_type in _ECHO_EVENTS

@@ -38,6 +38,10 @@ class Blotter:
         secrets = (word for word in words if len(word) >= _SHORTEST_SECRET)
         return cls(tuple(sorted(secrets, key=len, reverse=True)))
 
+    def hides(self, text: str) -> bool:
+        """Whether there is anything in `text` that must not be stored."""
+        return any(secret in text for secret in self.secrets)
+
     def text(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, "[hidden]")

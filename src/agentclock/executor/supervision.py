@@ -25,10 +25,6 @@ class Silence:
     def heard(self) -> None:
         self._heard_at = asyncio.get_running_loop().time()
 
-    def bear(self) -> None:
-        """From now on silence is no bad sign."""
-        self.seconds = None
-
     def watch(self, limit: asyncio.Timeout) -> None:
         """Ends `limit` when the silence was too long."""
         if self.seconds is None:

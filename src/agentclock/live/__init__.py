@@ -1,12 +1,13 @@
 """What happens, as it happens: streams of one run's events, and of the changes of all runs and schedules."""
 
 from agentclock.live.hub import Hub
-from agentclock.live.items import Change, Changes, Cut, Gone, Item, Logged, Over, Pulse, Reset, State, Trouble
+from agentclock.live.items import Change, Changes, Cut, FeedItem, Gone, Item, Logged, Over, Pulse, Reset, State, Trouble
 
 __all__ = [
     "Change",
     "Changes",
     "Cut",
+    "FeedItem",
     "Gone",
     "Hub",
     "Item",

@@ -105,6 +105,10 @@ class Hub:
 
     # streams
 
+    @property
+    def open_streams(self) -> int:
+        return len(self._viewers)
+
     def check_room(self) -> None:
         """Raises Unavailable when no further stream can be opened."""
         if self._is_closed or self._wants_exit():
@@ -150,6 +154,10 @@ class Hub:
         finally:
             self._feed_left_at = self._clock.monotonic()
 
+    def open(self) -> None:
+        """Streams may be opened, from the start and again after a close."""
+        self._is_closed = False
+
     async def close(self) -> None:
         """Ends every stream."""
         self._is_closed = True
@@ -159,6 +167,8 @@ class Hub:
             await asyncio.gather(self._ticking, return_exceptions=True)
         for watched in self._watched():
             await watched.close()
+        self._ticking, self._feed = None, None
+        self._topics.clear()
 
     async def _shown(self, watched: Topic | Feed, view: View[Shown]) -> AsyncGenerator[Shown | Pulse, None]:
         """All that the view brings up, whenever its viewer is stirred."""
@@ -189,7 +199,7 @@ class Hub:
     def _new_viewer(self) -> Viewer:
         """It lasts up to a tenth less than it may: those who came together shall not come back together."""
         now = self._clock.monotonic()
-        lasts_seconds = self._stream_max_seconds * random.uniform(0.9, 1.0)  # noqa: S311 - nothing secret
+        lasts_seconds = self._stream_max_seconds * random.uniform(0.9, 1.0)
         viewer = Viewer(now, now + lasts_seconds)
         self._viewers.add(viewer)
         if self._is_closed:

@@ -83,10 +83,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes in order, of each run and schedule the newest only. `cursor` is where to go on."""
+    """Changes in order, of each run and schedule the newest only. `epoch:seq` of each is where to go on after it."""
 
     changes: tuple[Change, ...]
-    cursor: str
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

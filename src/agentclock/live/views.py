@@ -16,15 +16,15 @@ from agentclock.ports import PageRequest, RunFilter, Store
 SNAPSHOT_ROWS: Final = 500
 
 Shown = TypeVar("Shown")
-ShownBy = TypeVar("ShownBy", covariant=True)
+Shown_co = TypeVar("Shown_co", covariant=True)
 
 
-class View(Protocol[ShownBy]):
+class View(Protocol[Shown_co]):
     @property
     def is_over(self) -> bool:
         """Nothing can follow."""
 
-    def unseen(self) -> AsyncGenerator[ShownBy, None]:
+    def unseen(self) -> AsyncGenerator[Shown_co, None]:
         """What came since the last time."""
 
 
@@ -118,7 +118,7 @@ class FeedView:
         changes, self._seq = feed.after(self._seq), feed.seq
         shown = tuple(change for change in changes if change.is_for(self._user_id))
         if shown:
-            yield Changes(shown, feed.cursor(self._seq))
+            yield Changes(shown, feed.epoch)
 
     async def _reset(self) -> Reset | None:
         """None: the database is away."""

@@ -31,6 +31,4 @@ def decode_foreign(row: Sequence[Any]) -> ForeignRun:
         told = json.loads(body)
     except (TypeError, ValueError) as error:
         raise CorruptRow("foreign_runs", str(run_id), f"body: {error}") from error
-    return ForeignRun(
-        id=run_id, schedule_id=schedule_id, created_at=created_at, completed_at=completed_at, body=told
-    )
+    return ForeignRun(id=run_id, schedule_id=schedule_id, created_at=created_at, completed_at=completed_at, body=told)

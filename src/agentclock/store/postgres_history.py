@@ -83,9 +83,7 @@ def _bounded(chosen: Selection, where: RunFilter) -> Selection:
     return chosen
 
 
-async def usage(
-    session: Session, schedule_id: str, since: Instant | None, until: Instant | None
-) -> list[UsageTotal]:
+async def usage(session: Session, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
     rows = await session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS))
     return [UsageTotal(usage=decode_usage(row[:-1]) or Usage(), attempts=row[-1]) for row in rows]
 

@@ -99,6 +99,8 @@ class SqliteStore:
 
     async def open(self) -> None:
         await self._guarded(self._writer.start())
+        if self._readers is not None:
+            self._readers.start()
         self._inode = await asyncio.to_thread(self._inode_now)
 
     async def close(self) -> None:

@@ -213,7 +213,7 @@ def renew_lease(session: Session, worker_id: str, lease_seconds: float) -> Beat:
 
 
 def cancel_requests(session: Session, worker_id: str) -> tuple[str, ...]:
-    return tuple(row[0] for row in session.rows("cancel_requests", worker_id=worker_id))
+    return tuple(row[0] for row in session.rows("cancel_requests", worker_id=clean_text(worker_id)))
 
 
 def _lease_end(now: Instant, lease_seconds: float) -> Instant:

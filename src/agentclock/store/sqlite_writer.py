@@ -166,19 +166,23 @@ class Readers:
 
     def __init__(self, connect: Connect, threads: int = 4) -> None:
         self._connect = connect
+        self._threads = threads
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="agentclock-sqlite-read")
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="agentclock-sqlite-read")
 
     async def run(self, operation: Operation[T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, operation)
-        except RuntimeError as error:
-            if str(error).startswith("cannot schedule new futures"):
-                raise StoreUnavailable("the store is not open") from error
-            raise
+        if self._pool is None:
+            raise StoreUnavailable("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, operation)
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self._pool.shutdown)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown)
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()

@@ -73,6 +73,8 @@ class PostgresWakeup:
         """Answers at once; `state` tells when wake-ups arrive. A second start changes nothing but who is called."""
         self._on_wake, self._on_news = on_wake, on_news or _nobody
         if not self._tasks:
+            # Made anew: it may be started again in another event loop.
+            self._wanted, self._news, self._speaking = asyncio.Event(), _Gathered(), asyncio.Lock()
             self._say("connecting")
             self._tasks = [
                 asyncio.create_task(self._keep_listening(), name="agentclock-listen"),

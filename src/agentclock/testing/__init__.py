@@ -17,7 +17,8 @@ that answers as it is told.
 from __future__ import annotations
 
 from agentclock.testing.doubles import SUCCESS, Answer, FakeClock, Script, ScriptedExecutor
-from agentclock.testing.fake_agentos import Behaviour, FakeAgentOS, FakeCall, FakeRun
+from agentclock.testing.fake_agentos import FakeAgentOS, FakeCall, Hindrance
+from agentclock.testing.fake_runs import Behaviour, FakeRun
 
 __all__ = [
     "SUCCESS",
@@ -27,6 +28,7 @@ __all__ = [
     "FakeCall",
     "FakeClock",
     "FakeRun",
+    "Hindrance",
     "Script",
     "ScriptedExecutor",
 ]

@@ -1,13 +1,15 @@
 -- local: append_events
 -- The runs' rows are locked, in id order, so that nobody takes a run over between the look at its fence and the end of
--- this transaction.
-WITH held AS MATERIALIZED (
-    SELECT b.number, b.run_id, b.keep_from_seq
+-- this transaction. Their state is looked at in a step of its own, for the planner would rather go through all that are
+-- running than find them by their ids.
+WITH locked AS MATERIALIZED (
+    SELECT b.number, b.run_id, b.keep_from_seq, r.status
     FROM unnest(:run_ids::uuid[], :fences::bigint[], :keep_from_seqs::bigint[])
         WITH ORDINALITY AS b (run_id, fence, keep_from_seq, number)
     JOIN {prefix}runs r ON r.id = b.run_id AND r.fence = b.fence
-    WHERE r.status = 'running'
     ORDER BY r.id FOR SHARE OF r
+), held AS MATERIALIZED (
+    SELECT locked.number, locked.run_id, locked.keep_from_seq FROM locked WHERE locked.status = 'running'
 ), written AS (
     INSERT INTO {prefix}run_events (run_id, seq, attempt, at, type, data, source_index)
     SELECT held.run_id, e.seq, e.attempt, e.at, e.type, e.data, e.source_index
