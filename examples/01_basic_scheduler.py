@@ -1,6 +1,6 @@
 """The smallest AgentOS with agentclock: one changed import, one schedule, two runs of an agent.
 
-    python examples/01_basic_scheduler.py
+python examples/01_basic_scheduler.py
 """
 
 from agno.agent import Agent

@@ -1,6 +1,6 @@
 """Schedules in Python: agno's ScheduleManager, unchanged, on agentclock.
 
-    python examples/02_schedule_agent_runs.py
+python examples/02_schedule_agent_runs.py
 """
 
 from agno.agent import Agent

@@ -1,6 +1,6 @@
 """A workflow and a team on schedules: their steps and members are followed until the whole is done.
 
-    python examples/03_schedule_workflow.py
+python examples/03_schedule_workflow.py
 """
 
 from agno.agent import Agent

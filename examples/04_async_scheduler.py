@@ -1,6 +1,6 @@
 """All of it asynchronous: an async database, an async client, ten schedules that are due at the same moment.
 
-    python examples/04_async_scheduler.py
+python examples/04_async_scheduler.py
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Runs outside the timetable: on-demand schedules, waiting for the end or not, and what is refused.
 
-    python examples/05_manual_trigger.py
+python examples/05_manual_trigger.py
 """
 
 import time

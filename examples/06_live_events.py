@@ -1,6 +1,6 @@
 """Watch a scheduled agent while it works: its words as they come, and going on after the connection was lost.
 
-    python examples/06_live_events.py
+python examples/06_live_events.py
 """
 
 import json
@@ -55,7 +55,8 @@ if __name__ == "__main__":
         url = f"/schedules/{schedule['id']}/runs/{run['id']}/events"
 
         words, last_id = 0, None
-        for last_id, name, event in events(client, url):
+        for event_id, name, event in events(client, url):
+            last_id = event_id or last_id
             if name == "ToolCallStarted":
                 print(f"the agent calls {event['data']['tool']['tool_name']}")
             if name == "RunContent":

@@ -1,9 +1,10 @@
 """An agent that makes its own schedules with agno's SchedulerTools, within guard rails.
 
-    python examples/07_self_scheduling_agent.py
+python examples/07_self_scheduling_agent.py
 """
 
 import json
+import logging
 
 from agno.agent import Agent
 from agno.db.sqlite import SqliteDb
@@ -40,13 +41,16 @@ agent_os = AgentOS(agents=[assistant], db=db, enable_scheduler=True)
 app = agent_os.get_app()
 
 if __name__ == "__main__":
+    # agno logs every refusal with its traceback; the agent gets the sentence, and that is printed below.
+    logging.getLogger("agno").addFilter(lambda record: record.exc_info is None)
     with served(app) as client:
         for wish in ("Brief me every morning on weekdays.", "Ask me every minute whether it is done."):
             answer = client.post("/agents/assistant/runs", data={"message": wish, "stream": "false"}).json()
             said = json.loads(answer["tools"][0]["result"])
             print(f"{wish}\n  -> {said.get('error') or said['name'] + ' was made'}")
 
-        for schedule in client.get("/schedules").json()["data"]:
-            print(f"{schedule['name']}: {schedule['explanation']}, made by {schedule['provenance']}")
+        for listed in client.get("/schedules").json()["data"]:
+            schedule = client.get(f"/schedules/{listed['id']}").json()
+            print(f"{schedule['name']}: {schedule['explanation']}, made via {schedule['provenance']['via']}")
             run = client.post(f"/schedules/{schedule['id']}/trigger").json()
             print(f"  it runs: {run['status']}: {run['output']['content']}")

@@ -1,6 +1,6 @@
 """At night an agent wants to do something that needs a human: it waits, and goes on in the morning.
 
-    python examples/08_approval_at_night.py
+python examples/08_approval_at_night.py
 """
 
 import time

@@ -6,23 +6,19 @@ Takes the server of AGENTCLOCK_TEST_PG_URL, or starts a throwaway one (needs the
 """
 
 import os
-import socket
-import subprocess
 import sys
-import time
-from pathlib import Path
+from datetime import datetime, timedelta
 
-import httpx
 import uvicorn
 from agno.agent import Agent
 from agno.db.postgres import PostgresDb
-from serving import created, finished_runs, quiet
+from serving import created, finished_runs, quiet, run_with_postgres, started
 
 from agentclock.agno import AgentOS
 from agentclock.agno.offline import OfflineModel
 
 URL = os.environ.get("AGENTCLOCK_TEST_PG_URL", "")
-ROOT = Path(__file__).resolve().parents[1]
+PERIOD_SECONDS = 2
 
 
 def container(port: int) -> None:
@@ -32,52 +28,46 @@ def container(port: int) -> None:
     agent_os = AgentOS(
         agents=[Agent(id="worker-bee", model=OfflineModel(seconds=0.2))],
         db=db,
-        scheduler={"lease_seconds": 2, "concurrency": 4, "name": f"port {port}"},
+        scheduler={"lease_seconds": 2, "lost_after_seconds": 2, "concurrency": 4},
     )
     uvicorn.run(agent_os.get_app(), host="127.0.0.1", port=port, log_config=None)
 
 
-def start() -> tuple[subprocess.Popen, httpx.Client]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, __file__, str(port)])
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-    while True:
-        try:
-            client.get("/health")
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return process, client
+def fires_due(rows: list[dict]) -> int:
+    """How many fires the timetable has from the oldest row of a history to the newest."""
+    first = datetime.fromisoformat(rows[-1]["fire_at"])
+    last = datetime.fromisoformat(rows[0]["last_fire_at"] or rows[0]["fire_at"])
+    return (last - first) // timedelta(seconds=PERIOD_SECONDS) + 1
 
 
 def main() -> None:
-    (first, one), (second, other) = start(), start()
+    (first, one), (second, other) = started(__file__), started(__file__)
     try:
         schedules = [
             created(
                 one,
                 name=f"bee-{number}-{os.getpid()}",
-                interval_seconds=1,
+                interval_seconds=PERIOD_SECONDS,
                 endpoint="/agents/worker-bee/runs",
                 payload={"message": "Fly!"},
-            )
+            )["id"]
             for number in range(4)
         ]
-        runs = [run for schedule in schedules for run in finished_runs(other, schedule["id"], 4)]
+        runs = [run for schedule in schedules for run in finished_runs(other, schedule, 3)]
         print(f"{len(runs)} runs by {len({run['worker'] for run in runs})} workers")
 
         first.kill()
         print("one of the two is killed")
-        killed_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
-        while True:
-            after = other.get("/runs", params={"since": killed_at, "status": "success"}).json()["data"]
-            if len(after) >= 8:
-                break
-            time.sleep(0.2)
-        print(f"{len(after)} more runs by {len({run['worker'] for run in after})} worker")
         for schedule in schedules:
-            other.delete(f"/schedules/{schedule['id']}")
+            finished_runs(other, schedule, 6)
+        survivor = {run["worker"] for run in finished_runs(other, schedules[0], 6)[-1:]}
+        print(f"the other one goes on alone: {len(survivor)} worker")
+
+        histories = [other.get(f"/schedules/{schedule}/runs").json()["data"] for schedule in schedules]
+        recorded = sum(row["fire_count"] for rows in histories for row in rows)
+        print(f"fires that were due: {sum(map(fires_due, histories))}, on record: {recorded}")
+        for schedule in schedules:
+            other.delete(f"/schedules/{schedule}").raise_for_status()
     finally:
         for process in (first, second):
             process.terminate()
@@ -90,5 +80,4 @@ if __name__ == "__main__":
     elif URL:
         main()
     else:
-        command = [sys.executable, "-m", "tests.pg", "run", "--", sys.executable, str(Path(__file__).resolve())]
-        sys.exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+        run_with_postgres(__file__)

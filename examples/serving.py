@@ -4,12 +4,16 @@ In an app of your own it is `agent_os.serve(app)`, and this file is of no use.
 """
 
 import logging
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import uvicorn
@@ -66,3 +70,26 @@ def finished_runs(client: httpx.Client, schedule_id: str, count: int) -> list[di
         if len(runs) >= count:
             return runs[::-1][:count]
         time.sleep(0.1)
+
+
+def started(script: str) -> tuple[subprocess.Popen, httpx.Client]:
+    """`script` as a process of its own, which serves on the port that is its argument; ready to be spoken to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, script, str(port)])
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+    while process.poll() is None:
+        try:
+            client.get("/health")
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return process, client
+    raise RuntimeError(f"{script} ended before it served")
+
+
+def run_with_postgres(script: str) -> NoReturn:
+    """Runs `script` once more, with AGENTCLOCK_TEST_PG_URL set to a server that is gone afterwards, and exits."""
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "tests.pg", "run", "--", sys.executable, str(Path(script).resolve())]
+    sys.exit(subprocess.run(command, cwd=root, check=False).returncode)

@@ -29,7 +29,7 @@ WORKER = WorkerInfo(id="00000000-0000-4000-8000-000000000001", name="worker-1", 
 @dataclass(slots=True)
 class World:
     """`engine` is what the engine says of itself; tests put another state there. `wakes` counts wake-ups, `events` is
-    what went over the bus."""
+    what went over the bus, `cancelled` what the engine of this process was told to end."""
 
     clock: FakeClock
     store: SqliteStore
@@ -38,6 +38,7 @@ class World:
     listener: str = "ok"
     wakes: int = 0
     events: list[Event] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
     scheduler: Scheduler = field(init=False)
     runs: Runs = field(init=False)
     hub: Hub = field(init=False)
@@ -47,7 +48,12 @@ class World:
         self.hub = Hub(self.store, clock=self.clock, wants_exit=lambda: False)
         self.bus.subscribe(self.hub.notice)
         self.runs = Runs(
-            self.store, clock=self.clock, wakeup=self._wake, publish=self.bus.publish, watch=self.bus.watch
+            self.store,
+            clock=self.clock,
+            wakeup=self._wake,
+            cancel_here=self.cancelled.append,
+            publish=self.bus.publish,
+            watch=self.bus.watch,
         )
         self.scheduler = Scheduler(
             self.store,

@@ -144,6 +144,22 @@ async def tick(here: World, seconds: float) -> None:
     await settled()
 
 
+@asynccontextmanager
+async def passing_time(here: World) -> AsyncIterator[None]:
+    """Time goes by, faster than it does outside."""
+
+    async def pass_on() -> None:
+        while True:
+            await asyncio.sleep(0.001)
+            here.clock.advance(0.25)
+
+    passing = asyncio.create_task(pass_on())
+    try:
+        yield
+    finally:
+        passing.cancel()
+
+
 async def settled() -> None:
     """Everybody has done what could be done at once."""
     for _ in range(20):

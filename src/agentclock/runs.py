@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import structlog
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from agentclock.core.approvals import missing_answers
@@ -31,7 +31,7 @@ LOOK_SECONDS: Final = 1.0
 RunWatch: TypeAlias = Callable[[str], AbstractContextManager[asyncio.Event]]
 
 
-def _check_json(value: object) -> object:
+def _check_json(value: Any) -> Any:
     fault = payload_fault(value)
     if fault:
         raise PydanticCustomError("payload", f"It {fault}")
@@ -55,7 +55,9 @@ class Answers(BaseModel):
         Literal["approve", "reject"] | None, Field(description="What becomes of all that is not answered singly.")
     ] = None
     note: Annotated[
-        str | None, Field(max_length=4096, description="Why; an agent that is refused something gets to read it.")
+        str | None,
+        Field(max_length=4096, description="Why; an agent that is refused something gets to read it."),
+        AfterValidator(_check_json),
     ] = None
     values: Annotated[
         dict[str, Any] | None, BeforeValidator(_check_json), Field(description="What the agent asked for, by name.")

@@ -235,7 +235,7 @@ async def test_a_log_is_read_on_from_where_a_viewer_is(connection: asyncpg.Conne
     assert pages(more) < 20
     cursor = await explain(connection, "event_cursor", id=run_id)
     assert (cursor["Actual Rows"], indexes(cursor)) == (1, {"run_events_pkey"})
-    assert pages(cursor) < EVENTS * 2
+    assert pages(cursor) < EVENTS * 3
 
 
 async def test_writing_events_touches_their_runs_alone(connection: asyncpg.Connection[Any]) -> None:

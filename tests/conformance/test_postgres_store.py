@@ -485,7 +485,7 @@ async def test_a_read_only_server_is_unavailability(open_store: OpenStore, empty
         await store.insert_schedules([schedule()])
 
 
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"])
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg_async", "postgresql+asyncpg"])
 async def test_urls_of_other_drivers_are_understood(open_store: OpenStore, dsn: str, scheme: str) -> None:
     store = await open_store(dsn.replace("postgresql", scheme, 1))
     assert (await store.health()).backend == "postgresql"

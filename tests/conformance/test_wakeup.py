@@ -14,6 +14,7 @@ from tests.pg import PostgresServer, execute
 from tests.pooler import TransactionPooler
 
 from agentclock.core.errors import ConfigError
+from agentclock.ports import News
 from agentclock.store import wakeup
 from agentclock.store.wakeup import PostgresWakeup, SqliteWakeup
 
@@ -35,6 +36,26 @@ class Bell:
         """A ring after the last one waited for."""
         await self._rung.wait()
         self._rung.clear()
+
+
+class Ear:
+    """Keeps the news it hears and lets a test wait until it has heard of something."""
+
+    def __init__(self) -> None:
+        self.heard: list[News] = []
+        self._some = asyncio.Event()
+
+    def __call__(self, news: News) -> None:
+        self.heard.append(news)
+        self._some.set()
+
+    async def until(self, found: Callable[[News], bool]) -> None:
+        while not any(found(news) for news in self.heard):
+            self._some.clear()
+            await self._some.wait()
+
+
+EVERYTHING = News(everything=True)
 
 
 @pytest.fixture
@@ -185,6 +206,86 @@ async def test_starting_without_a_server_is_no_error(make: Make, monkeypatch: py
     assert listener.state == "not started"
 
 
+@pytest.mark.postgres
+async def test_news_is_heard_elsewhere_and_wakes_nobody(postgres_dsn: str, make: Make) -> None:
+    ours, theirs = make(postgres_dsn), make(postgres_dsn)
+    bells, ears = (Bell(), Bell()), (Ear(), Ear())
+    for each, bell, ear in zip((ours, theirs), bells, ears, strict=True):
+        await each.start(bell, ear)
+        await ear.until(lambda news: news.everything)  # on connecting, for what may have been missed before
+    ours.tell(run_id="run-1", schedule_id="it's ü \\ \ud800")
+    await ears[1].until(lambda news: "run-1" in news.run_ids)
+    assert ears[1].heard == [
+        EVERYTHING,
+        News(run_ids=frozenset({"run-1"}), schedule_ids=frozenset({"it's ü \\ \ud800"})),
+    ]
+    theirs.tell(schedule_id="s1")
+    await ears[0].until(lambda news: "s1" in news.schedule_ids)
+    # Had our own come back, it would have been before the answer to it.
+    assert ears[0].heard == [EVERYTHING, News(schedule_ids=frozenset({"s1"}))]
+    assert [bell.rings for bell in bells] == [1, 1]
+
+
+@pytest.mark.postgres
+async def test_much_news_becomes_little(postgres_dsn: str, make: Make) -> None:
+    ours, theirs, ear = make(postgres_dsn), make(postgres_dsn), Ear()
+    await ours.start(Bell())
+    await becomes(ours, "ok")
+    await theirs.start(Bell(), ear)
+    await ear.until(lambda news: news.everything)
+    ear.heard.clear()
+    wanted = {f"run-{number}" for number in range(300)}
+    for run_id in sorted(wanted):
+        ours.tell(run_id=run_id)
+        await asyncio.sleep(0)
+    await ear.until(lambda news: "run-299" in news.run_ids)
+    assert len(ear.heard) <= 2
+    assert {run_id for news in ear.heard for run_id in news.run_ids} == wanted
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("ids", [[f"{number:036}" for number in range(300)], [str(number) for number in range(1000)]])
+async def test_news_that_is_too_long_is_news_of_everything(postgres_dsn: str, make: Make, ids: list[str]) -> None:
+    ours, theirs, ear = make(postgres_dsn), make(postgres_dsn), Ear()
+    await theirs.start(Bell(), ear)
+    await ear.until(lambda news: news.everything)
+    ear.heard.clear()
+    for run_id in ids:
+        ours.tell(run_id=run_id)  # kept until it can be told
+    await ours.start(Bell())
+    await ear.until(lambda news: news.everything)
+    assert ear.heard == [EVERYTHING]
+    ours.tell(run_id="after")
+    await ear.until(lambda news: "after" in news.run_ids)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "told", ["", "{", "7", "null", '["x"]', "[[1],[[2]]]", '[["a"],["b"],["c"]]', '{"run_ids":["a"]}']
+)
+async def test_news_that_cannot_be_read_is_news_of_everything(postgres_dsn: str, make: Make, told: str) -> None:
+    ear = Ear()
+    listener = make(postgres_dsn)
+    await listener.start(Bell(), ear)
+    await ear.until(lambda news: news.everything)
+    ear.heard.clear()
+    execute(postgres_dsn, f"NOTIFY agentclock_wakeup, 'news another-process {told}'")
+    await ear.until(lambda news: news.everything)
+    assert ear.heard == [EVERYTHING]
+
+
+@pytest.mark.postgres
+async def test_whoever_only_wants_to_be_woken_need_not_hear_news(postgres_dsn: str, make: Make) -> None:
+    ours, theirs, bell = make(postgres_dsn), make(postgres_dsn), Bell()
+    await ours.start(bell)
+    await bell.next()
+    await theirs.start(Bell())
+    await becomes(theirs, "ok")
+    theirs.tell(run_id="run-1")
+    theirs.send()
+    await bell.next()
+
+
 def test_a_url_that_cannot_be_read() -> None:
     with pytest.raises(ConfigError):
         PostgresWakeup("postgresql://clock:geheim#@host/db")
@@ -207,14 +308,16 @@ def file(tmp_path: Path) -> Path:
 
 
 async def test_a_write_to_the_file_wakes_us(file: Path) -> None:
-    watcher, bell = SqliteWakeup(str(file)), Bell()
-    await watcher.start(bell)
+    watcher, bell, ear = SqliteWakeup(str(file)), Bell(), Ear()
+    await watcher.start(bell, ear)
     await bell.next()
     assert watcher.state == "ok"
     for value in range(3):
         await asyncio.to_thread(written, file, f"INSERT INTO t VALUES ({value})")
         await bell.next()
+    assert ear.heard == [EVERYTHING] * bell.rings
     watcher.send()
+    watcher.tell(run_id="run-1")
     await watcher.close()
     rings = bell.rings
     await asyncio.to_thread(written, file, "INSERT INTO t VALUES (9)")
@@ -235,5 +338,6 @@ async def test_a_file_that_appears_later_is_watched_then(tmp_path: Path) -> None
 async def test_nobody_else_can_write_to_memory() -> None:
     watcher, bell = SqliteWakeup(":memory:"), Bell()
     await watcher.start(bell)
+    watcher.tell(run_id="run-1")
     assert (watcher.state, bell.rings) == ("ok", 0)
     await watcher.close()

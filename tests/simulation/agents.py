@@ -69,7 +69,7 @@ class Host:
         agent = Agent(
             id=agent_id,
             words=words,
-            pace_ms=chance.choice((1, 500, 20_000)),
+            pace_ms=chance.choice((1, 500, 5_000)),
             outcome=chance.choice(
                 (
                     Outcome(kind=OutcomeKind.SUCCESS, output={"content": "done", "content_type": "text/plain"}),

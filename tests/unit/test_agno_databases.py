@@ -62,7 +62,7 @@ def test_postgres_shares_the_database_and_keeps_the_password() -> None:
     theirs = "postgresql+psycopg://me:p%40ss%3Aw@db.example:6432/app"
     assert database_for(PostgresDb(db_url=theirs)) == expected
     assert database_for(PostgresDb(db_engine=create_engine(theirs))) == expected
-    async_url = theirs.replace("psycopg", "asyncpg")
+    async_url = theirs.replace("psycopg", "psycopg_async")
     assert database_for(AsyncPostgresDb(db_url=async_url)) == expected
     assert database_for(AsyncPostgresDb(db_engine=create_async_engine(async_url))) == expected
     assert database_for(theirs) == expected
@@ -87,7 +87,7 @@ def test_hosts_in_the_query_stay() -> None:
 
 def test_what_cannot_hold_schedules_says_what_can(tmp_path: Path) -> None:
     for db in (InMemoryDb(), JsonDb(db_path=str(tmp_path)), "mysql+pymysql://u@h/app", object()):
-        with pytest.raises(ConfigError, match="cannot hold schedules; name another place .*database="):
+        with pytest.raises(ConfigError, match=r"cannot hold schedules; name another place .*database="):
             database_for(db)
 
 

@@ -64,8 +64,10 @@ def _address_of(db: object) -> str:
 
 
 def _split(address: str) -> SplitResult:
+    scheme, separator, rest = address.partition("://")
     try:
-        return urlsplit(address)
+        # The driver's name may hold characters (psycopg_async) that no scheme of a URL may.
+        return urlsplit(scheme.partition("+")[0] + separator + rest)
     except ValueError:
         # The text may hold a password.
         raise ConfigError(["database: the URL cannot be read; percent-encode special characters in it"]) from None

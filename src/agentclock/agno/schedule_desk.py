@@ -276,7 +276,7 @@ class ScheduleDesk:
 
 
 def _patch(values: Row) -> Row:
-    patch = {column: values[column] for column in DRAFT_COLUMNS if column in values}
+    patch: Row = {column: values[column] for column in DRAFT_COLUMNS if column in values}
     if "cron_expr" in patch:
         patch["cron_expr"] = patch["cron_expr"] or ""
     return patch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
@@ -60,6 +60,11 @@ class Admission:
 
     guard: Guard
     permission: Permission
+
+    @property
+    def __globals__(self) -> dict[str, Any]:
+        """Where older releases of FastAPI look up what annotations name; objects that are called have none."""
+        return globals()
 
     async def __call__(self, request: Request) -> None:
         if _CALLER not in request.scope:

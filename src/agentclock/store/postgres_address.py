@@ -15,7 +15,7 @@ from agentclock.core.errors import ConfigError, StoreUnavailable
 CONNECT_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 30.0
 
-_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg")
+_SCHEMES: Final = ("postgresql", "postgres")
 
 _POOLER: Final = "if a pooler in transaction mode is in between, set pooler=true"
 
@@ -54,8 +54,10 @@ class Address:
     @classmethod
     def read(cls, dsn: str) -> Address:
         """Raises ConfigError."""
+        scheme, separator, rest = dsn.partition("://")
         try:
-            parts = urlsplit(dsn)
+            # A driver's name (psycopg_async) may hold characters that no scheme of a URL may.
+            parts = urlsplit(scheme.partition("+")[0] + separator + rest)
             host, port, password = parts.hostname, parts.port, parts.password
         except ValueError:
             raise ConfigError([_UNREADABLE]) from None
