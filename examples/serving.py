@@ -63,10 +63,11 @@ def created(client: httpx.Client, **schedule: object) -> dict:
     return answer.json()
 
 
-def finished_runs(client: httpx.Client, schedule_id: str, count: int) -> list[dict]:
+def finished_runs(client: httpx.Client, schedule_id: str, count: int, **where: str) -> list[dict]:
     """The schedule's first `count` runs, oldest first, as soon as they are over."""
     while True:
-        runs = client.get(f"/schedules/{schedule_id}/runs", params={"status": ["success", "failed"]}).json()["data"]
+        params = {"status": ["success", "failed"], **where}
+        runs = client.get(f"/schedules/{schedule_id}/runs", params=params).raise_for_status().json()["data"]
         if len(runs) >= count:
             return runs[::-1][:count]
         time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,10 +9,14 @@ from typing import Any
 import httpx2
 from agno.agent import Agent
 from agno.os.auth import create_dev_token
-from starlette.types import ASGIApp, Message
+from fastapi import FastAPI
+from tests import asgi_life
+from tests.asgi_life import client_of
 from tests.processes import until
 
 from agentclock.agno.offline import OfflineModel
+
+__all__ = ["AT_ONCE", "SECRET", "as_user", "bearer", "client_of", "created", "greeter", "living", "triggered"]
 
 SECRET = "a secret of 256 bits or more, as HS256 wants it"
 AT_ONCE = {"name": "by hand", "endpoint": "/agents/greeter/runs", "payload": {"message": "good morning"}}
@@ -25,35 +28,12 @@ def greeter(agent_id: str = "greeter", **options: Any) -> Agent:
 
 
 @asynccontextmanager
-async def living(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
+async def living(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of `app` between its start-up and its shutdown, with the engine at work if it has one."""
-    inbox, outbox = asyncio.Queue[Message](), asyncio.Queue[Message]()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    task = asyncio.create_task(_run(app, scope, inbox, outbox))
-    try:
-        inbox.put_nowait({"type": "lifespan.startup"})
-        assert (told := await outbox.get())["type"] == "lifespan.startup.complete", told
-        clockwork = getattr(getattr(app, "state", None), "agentclock", None)
-        if clockwork is not None:
+    async with asgi_life.living(app) as client:
+        if (clockwork := getattr(app.state, "agentclock", None)) is not None:
             await until(lambda: clockwork.engine.status in ("running", "standby"))
-        async with client_of(app) as client:
-            yield client
-    finally:
-        inbox.put_nowait({"type": "lifespan.shutdown"})
-        await task
-    assert (told := await outbox.get())["type"] == "lifespan.shutdown.complete", told
-
-
-def client_of(app: ASGIApp) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx2.AsyncClient(transport=transport, base_url="http://os.test", timeout=30)
-
-
-async def _run(app: ASGIApp, scope: Any, inbox: asyncio.Queue[Message], outbox: asyncio.Queue[Message]) -> None:
-    try:
-        await app(scope, inbox.get, outbox.put)
-    except Exception as error:
-        outbox.put_nowait({"type": "raised", "error": error})
+        yield client
 
 
 async def created(client: httpx2.AsyncClient, **draft: Any) -> dict[str, Any]:

@@ -89,6 +89,13 @@ class Serve:
             assert answer.status < 300, await answer.text()
             return await answer.json()
 
+    def tell(self, how: signal.Signals) -> None:
+        self._process.send_signal(how)
+
+    async def ended(self) -> int:
+        """The exit code of a process that was told to stop."""
+        return await self._process.wait()
+
     async def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         if self._process.returncode is None:
             self._process.send_signal(how)

@@ -89,10 +89,11 @@ class Rig:
 
     async def tick(self) -> None:
         """Everything that is due now happens, attempts that are not held open end."""
+        await self.settled()
         for step in (self.keeper.step, self.reviewed, self.planner.step, self.worker.step):
             while await step():
                 pass
-        await self.settled()
+            await self.settled()
 
     async def reviewed(self) -> bool:
         """Until every target was asked about its paused runs."""

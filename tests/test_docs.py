@@ -21,16 +21,17 @@ import typer.main
 from fastapi import Request
 from structlog.testing import capture_logs
 
-from agentclock.api import schemas
+from agentclock.api import run_schemas, schemas
 from agentclock.api.errors import error_response
 from agentclock.cli.main import app as command_line
 from agentclock.config import ENV_PREFIX, Settings
 from agentclock.core import errors, events
 from agentclock.core.cron import Cron, CronError
-from agentclock.core.model import CatchUp, Cause, Overlap, Reason, Run, RunStatus
+from agentclock.core.model import CatchUp, Cause, InstructionKind, Overlap, Reason, Run, RunStatus
 from agentclock.core.zones import Zone
 from agentclock.drafts import ScheduleDraft, SchedulePatch
 from agentclock.engine.eventlog import log_event
+from agentclock.runs import Answers
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
@@ -41,9 +42,14 @@ GUIDES: Final = [ROOT / "README.md", *sorted((DOCS / "tutorial").glob("*.md")), 
 #: Methods of a logger, and those of ours that take the name of a log event first.
 LOGGERS: Final = frozenset({"debug", "info", "warning", "error", "exception", "_went_wrong"})
 #: Errors that the REST interface has no status for.
-INNER_ERRORS: Final = frozenset({"ConfigError", "LeaseLost", "CorruptRow"})
+INNER_ERRORS: Final = frozenset({"ConfigError", "LeaseLost", "CorruptRow", "Denied"})
 #: What errors are made with, where it is more than nothing.
-ARGUMENTS: Final = {"InvalidField": ("name", "is wrong"), "NameTaken": ("nightly",), "NotFound": ("Schedule",)}
+ARGUMENTS: Final = {
+    "InvalidField": ("name", "is wrong"),
+    "NameTaken": ("nightly",),
+    "NotFound": ("Schedule",),
+    "NotPaused": ("running",),
+}
 SETTING_HEADS: Final = ("setting", "environment variable", "value", "default", "meaning")
 OTHER_VARIABLES: Final = frozenset({"AGENTCLOCK_CONFIG", "AGENTCLOCK_DEMO_MODEL", "AGENTCLOCK_TEST_PG_URL"})
 
@@ -124,7 +130,8 @@ def test_every_route_is_in_the_reference(generator: ModuleType) -> None:
 
 def test_every_field_is_in_the_reference() -> None:
     text = text_of(REFERENCE / "fields.md")
-    models = (ScheduleDraft, SchedulePatch, schemas.ScheduleDetail, schemas.Run, schemas.RunAttempt)
+    written = (ScheduleDraft, SchedulePatch, Answers)
+    models = (*written, schemas.ScheduleDetail, run_schemas.Run, run_schemas.RunAttempt, run_schemas.RunUsage)
     names = {name for model in models for name in model.model_fields}
     assert not [name for name in sorted(names) if f"| `{name}` |" not in text]
 
@@ -188,11 +195,13 @@ def _names_of_logged_events() -> set[str]:
 def _all_events() -> Iterator[events.Event]:
     run = Run(id="run", schedule_id="schedule", cause=Cause.SCHEDULE, fire_at=0)
     values: dict[str, Any] = {"run": run, "cause": Cause.SCHEDULE, "reason": Reason.OVERLAP, "retry_in_seconds": 1.0}
+    values["goes_on"] = None
     absent = {RunStatus.SKIPPED, RunStatus.MISSED}
     for kind in get_args(events.Event):
         given: dict[str, Any] = {field.name: values.get(field.name, 0) for field in fields(kind)}
         if kind is events.RunSettled:
             yield kind(**given | {"status": RunStatus.PENDING, "available_at": 1})
+            yield kind(**given | {"status": RunStatus.PENDING, "goes_on": InstructionKind.ATTACH})
             ends = [status for status in RunStatus if status is RunStatus.PAUSED or status.is_final]
             yield from (kind(**given | {"status": end, "available_at": None}) for end in ends if end not in absent)
         elif kind is events.FiresAbsent:

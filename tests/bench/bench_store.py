@@ -140,7 +140,7 @@ def _transactions(
         write("settle_run", encode_settlement, settlements),
         write("finish_attempt", encode_settlement, settlements),
     ]
-    ends = ([read("running_fences", ids=run_ids), read("release_waiting_of", ids=schedule_ids, now=now)], settling)
+    ends = ([read("held_runs", ids=run_ids), read("release_waiting_of", ids=schedule_ids, now=now)], settling)
     if together:
         return [(due, [insert, advance, attempts]), ends]
     queue = [read("claimable", now=now, limit=limit), read("next_available", now=now)]

@@ -249,10 +249,10 @@ async def test_news_that_is_too_long_is_news_of_everything(postgres_dsn: str, ma
     ours, theirs, ear = make(postgres_dsn), make(postgres_dsn), Ear()
     await theirs.start(Bell(), ear)
     await ear.until(lambda news: news.everything)
+    await ours.start(Bell())
     ear.heard.clear()
     for run_id in ids:
-        ours.tell(run_id=run_id)  # kept until it can be told
-    await ours.start(Bell())
+        ours.tell(run_id=run_id)
     await ear.until(lambda news: news.everything)
     assert ear.heard == [EVERYTHING]
     ours.tell(run_id="after")

@@ -7,7 +7,7 @@ import copy
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -170,7 +170,7 @@ def test_the_manager_of_the_application_is_bound_by_no_rails(db: ScheduleDb) -> 
 def test_a_taken_name_or_id_is_what_agno_calls_a_unique_violation(db: ScheduleDb) -> None:
     first = db.create_schedule(row(name="first"))
     second = db.create_schedule(row(name="second"))
-    attempts = [
+    attempts: list[Callable[[], Any]] = [
         partial(db.create_schedule, row(name="first")),
         partial(db.create_schedule, row(id=first["id"])),
         partial(db.update_schedule, second["id"], name="first"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -192,6 +193,24 @@ def test_what_cannot_be_read_or_written(
     assert shown.exit_code == 2, shown.output
     assert words in shown.output
     assert "secret" not in shown.output
+
+
+def test_without_agno_it_says_what_to_install(
+    agno_file: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "agentclock.agno.importer_source", None)
+    shown = run("--from", agno_file[0])
+    assert shown.exit_code == 2
+    assert "pip install 'agentclock[agno]'" in shown.output
+
+
+def test_without_croniter_it_says_that_nothing_was_compared(
+    agno_file: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "croniter", None)
+    shown = run("--from", agno_file[0])
+    assert shown.exit_code == 0
+    assert "pip install 'agno[scheduler]'" in shown.output
 
 
 def test_a_schedule_without_history_table(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_every_spelling_of_on(options: dict[str, Any]) -> None:
     assert app.state.agentclock.settings.concurrency == expected
 
 
-async def test_off_is_agno_untouched(plain: tuple[Any, Plain], tmp_path: Path) -> None:
+def test_off_is_agno_untouched(plain: tuple[Any, Plain], tmp_path: Path) -> None:
     db, agnos = plain
     app = AgentOS(agents=[greeter()], db=db, telemetry=False).get_app()
     assert Plain.of(app) == agnos

@@ -18,7 +18,7 @@ from agno.workflow import Step, Workflow
 from fastapi import FastAPI
 
 from agentclock.agno.demo_os import build_demo_os
-from agentclock.agno.offline import OfflineModel
+from agentclock.agno.offline import Call, OfflineModel
 
 pytestmark = [
     pytest.mark.allow_hosts(["127.0.0.1"]),
@@ -92,6 +92,26 @@ class TestAgent:
         scripted = agent(model=model(script=["one ", "two ", "three"]), tools=[dice])
         events = [event async for event in scripted.arun("Count", stream=True)]
         assert [event.content for event in events if event.event == "RunContent"] == ["one ", "two ", "three"]
+
+    async def test_makes_the_calls_that_it_is_told_one_after_the_other(self) -> None:
+        calls = [Call("weather", {"city": "Rome"}), Call("dice"), Call("weather", {"city": "Oslo"})]
+        run = await agent(model=model(calls=calls), tools=[dice, weather]).arun("Whatever")
+        made = [(tool.tool_name, tool.tool_args) for tool in run.tools or []]
+        assert made == [("weather", {"city": "Rome"}), ("dice", {}), ("weather", {"city": "Oslo"})]
+        assert "sunny in Rome you rolled a four sunny in Oslo" in run.content
+
+    async def test_the_question_may_decide_what_it_calls(self) -> None:
+        def plan(question: str) -> list[Call]:
+            return [Call("weather", {"city": "Rome"})] if "Rome" in question else []
+
+        talker = agent(model=model(calls=plan), tools=[weather])
+        assert "sunny in Rome" in (await talker.arun("How is Rome?")).content
+        assert (await talker.arun("How are you?")).tools in (None, [])
+
+    async def test_a_script_follows_the_calls(self) -> None:
+        scripted = agent(model=model(calls=[Call("dice")], script=["all ", "done"]), tools=[dice])
+        run = await scripted.arun("Roll")
+        assert ([tool.tool_name for tool in run.tools or []], run.content) == (["dice"], "all done")
 
     @pytest.mark.parametrize("stream", [True, False])
     async def test_fails_when_told_to(self, stream: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from agno.scheduler.cron import compute_next_run
 
 from agentclock.agno.importer import Fate, Importer, ImportReport, ScheduleReport
-from agentclock.agno.importer_cron import agno_next_run, compare_year, in_words, read_expression
+from agentclock.agno.importer_cron import NoComparison, agno_next_run, compare_year, in_words, read_expression
 from agentclock.agno.importer_history import read_history
 from agentclock.agno.importer_schedule import Remark, remarks_on, schedule_of
 from agentclock.core.cron import Cron, CronError
@@ -144,6 +145,17 @@ def test_the_rule_of_the_two_day_fields_shows_in_frequent_expressions_too() -> N
         assert len(found.only_agno) > 100
         assert not found.only_ours
         assert "only if that is a Monday" in next(in_words(found, cron, zone))
+
+
+@pytest.mark.parametrize("missing", ["croniter", "pytz"])
+async def test_without_croniter_nothing_is_compared(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(NoComparison, match=f"{missing} is not installed"):
+        agno_next_run()
+    importer = Importer(source=Source(row(cron_expr="0 0 */2 * 1")), store=None, now=NOW_MS, next_run=None)
+    report = await importer.run(apply=False)
+    assert not report.compared
+    assert [remark.field for remark in report.schedules[0].remarks] == ["next_run_at"]
 
 
 def test_what_croniter_gives_up_on_is_said() -> None:

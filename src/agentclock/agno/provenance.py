@@ -1,8 +1,7 @@
 """Where a schedule comes from, as `Schedule.provenance` keeps it.
 
 {"via": "tools",                        an agent made it
- "schedule_id": ..., "run_id": ...,     the run of ours that the agent was in
- "component": ..., "agent_run_id": ..., who ran there, and AgentOS's id of it
+ "schedule_id": ..., "run_id": ...,     the run of ours that the agent was in, which knows AgentOS's id of it
  "changed": {...},                      the same, for the latest change by an agent
  "created_by_run_id": ..., "target_id": ..., ...}     what agno's control planes stamp, under agno's names
 """
@@ -15,19 +14,19 @@ from typing import Any
 
 from agentclock.agno.guard_rails import Author
 from agentclock.agno.schedule_rows import PROVENANCE_COLUMNS, Row, provenance_of
-from agentclock.core.model import Json, Run, Schedule
+from agentclock.core.model import Json, Schedule
 
 
-def noted_creation(author: Author, data: Row, origin: Run | None) -> Json:
+def noted_creation(author: Author, data: Row) -> Json:
     """The provenance of a schedule that agno writes as `data`. None: nothing is known."""
     stamps = {column: data[column] for column in PROVENANCE_COLUMNS if data.get(column) is not None}
-    return {**_signature(author, origin), **stamps} or None
+    return {**_signature(author), **stamps} or None
 
 
-def noted_change(schedule: Schedule, author: Author, origin: Run | None) -> Schedule:
+def noted_change(schedule: Schedule, author: Author) -> Schedule:
     if not author.is_agent:
         return schedule
-    return replace(schedule, provenance={**provenance_of(schedule), "changed": _signature(author, origin)})
+    return replace(schedule, provenance={**provenance_of(schedule), "changed": _signature(author)})
 
 
 def stamped(schedule: Schedule, stamps: Mapping[str, Any]) -> Schedule:
@@ -37,15 +36,9 @@ def stamped(schedule: Schedule, stamps: Mapping[str, Any]) -> Schedule:
     return replace(schedule, managed_by=stamps.get("managed_by", schedule.managed_by), provenance=kept or None)
 
 
-def _signature(author: Author, origin: Run | None) -> dict[str, Any]:
+def _signature(author: Author) -> dict[str, Any]:
     if not author.is_agent:
         return {}
-    if author.origin is None:
-        return {"via": "tools"}
-    known = {
-        "schedule_id": author.origin.schedule_id,
-        "run_id": author.origin.run_id,
-        "agent_run_id": origin and origin.agent_run_id,
-        "session_id": origin and origin.session_id,
-    }
-    return {"via": "tools", **{name: value for name, value in known.items() if value is not None}}
+    origin = author.origin
+    inside = {} if origin is None else {"schedule_id": origin.schedule_id, "run_id": origin.run_id}
+    return {"via": "tools", **inside}

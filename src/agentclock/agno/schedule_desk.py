@@ -84,7 +84,7 @@ class ScheduleDesk:
     async def create_schedule(self, author: Author, data: Row) -> Row:
         draft = {column: data[column] for column in DRAFT_COLUMNS if data.get(column) is not None}
         owner = data.get("user_id")
-        noted = noted_creation(author, data, await self._run_of(author))
+        noted = noted_creation(author, data)
         asked = await self._asks_for_a_run(data) and not _is_locked(data, self._clock.now())
 
         def finish(schedule: Schedule) -> Schedule:
@@ -120,7 +120,6 @@ class ScheduleDesk:
         asked = await self._asks_for_a_run(values)
         has_engine = asked and await self._has_engine()
         edit = self._scheduler.edit(_patch(values))
-        origin = await self._run_of(author)
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
             changed = _switched(_retargeted(edit(schedule, now), values), values, now)
@@ -129,7 +128,7 @@ class ScheduleDesk:
                 self._rails.check_pace(changed, now)
             if asked and not has_engine and changed.enabled:
                 changed = _due_now(changed, now)
-            return changed if changed == schedule else noted_change(changed, author, origin)
+            return changed if changed == schedule else noted_change(changed, author)
 
         try:
             schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id)
@@ -240,10 +239,6 @@ class ScheduleDesk:
     async def _our_run(self, run_id: str) -> Row | None:
         run = None if text_fault(run_id) else await self._store.get_run(run_id)
         return None if run is None else run_row(run)
-
-    async def _run_of(self, author: Author) -> Run | None:
-        """The run that the author's code belongs to, if it is one of this database's."""
-        return None if author.origin is None else await self._store.get_run(author.origin.run_id)
 
     async def _each(self, where: ScheduleFilter) -> AsyncIterator[Schedule]:
         cursor = None

@@ -54,7 +54,7 @@ class OpenGuard:
 _CALLER: Final = "agentclock.caller"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Admission:
     """A route's dependency: the guard's word on who calls and whether they may. Asked once a request."""
 

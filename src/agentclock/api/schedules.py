@@ -95,8 +95,12 @@ class ScheduleRoutes:
         """Delete a schedule; its pending runs are cancelled."""
         await self._scheduler.delete(schedule_id, user_id=caller.user_id)
 
-    async def enable_schedule(self, schedule_id: ScheduleId, caller: TheCaller) -> schemas.ScheduleState:
+    async def enable_schedule(
+        self, schedule_id: ScheduleId, request: Request, caller: TheCaller
+    ) -> schemas.ScheduleState:
         """Let it fire from now on; what was due meanwhile is not made up."""
+        schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
+        await self._guard.may_call(request, schedule.target)
         return schemas.schedule_state_out(await self._scheduler.enable(schedule_id, user_id=caller.user_id))
 
     async def disable_schedule(self, schedule_id: ScheduleId, caller: TheCaller) -> schemas.ScheduleState:

@@ -12,16 +12,19 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from agentclock.core.model import Json
 
 _Object: TypeAlias = dict[str, Any]
 
 #: By which name a person chooses among the routes of a workflow.
-ROUTE_FIELD = "choice"
+ROUTE_FIELD: Final = "choice"
 
-_REFUSED = "refused by a human"
+_REFUSED: Final = "refused by a human"
+
+#: What tells one question from another: a step of a loop asks again and again.
+_KEY_FIELDS: Final = ("tool_call_id", "tool_args", "step_id", "retry_count", "step_input", "step_output")
 
 
 class Ask(StrEnum):
@@ -52,8 +55,7 @@ class _Open:
     @property
     def key(self) -> tuple[str, ...]:
         """Which question this is: an answer to another one must not count for it."""
-        ids = (self.holder.get(name) for name in ("tool_call_id", "step_id", "retry_count", "tool_args"))
-        return (self.ask, *(json.dumps(value, sort_keys=True, default=str) for value in ids))
+        return (self.ask, *(json.dumps(self.holder.get(name), sort_keys=True, default=str) for name in _KEY_FIELDS))
 
 
 def describe(requirements: Json) -> list[dict[str, Json]]:

@@ -130,9 +130,7 @@ class AgentRun:
 
     async def conclude(self) -> Outcome:
         """The outcome that the stream told, else what is found out by asking."""
-        if self.relay.ending is not None:
-            return await self._settled(self.relay.ending)
-        return await self.follow()
+        return await self._told() or await self.follow()
 
     async def follow(self, *, state_first: bool = False) -> Outcome:
         """Resumes the stream, and asks for the state where that shows no end, with growing pauses.
@@ -144,8 +142,8 @@ class AgentRun:
             if not state_first:
                 heard = self.relay.last_index
                 await self._resume(self.relay.last_index)
-                if self.relay.ending is not None:
-                    return await self._settled(self.relay.ending)
+                if (told := await self._told()) is not None:
+                    return told
                 if self.relay.last_index != heard:
                     pause = self.patience.first_pause
             state_first = False
@@ -287,14 +285,16 @@ class AgentRun:
             self._is_accepted = True
             await self.call.context.note_agent_run(self.questions.run_id, self.questions.session_id)
 
-    async def _settled(self, ending: Outcome) -> Outcome:
-        """Of a pause the event does not tell all that the stored run does, and somebody may have answered already."""
-        if ending.kind is not OutcomeKind.PAUSED:
+    async def _told(self) -> Outcome | None:
+        """The outcome that the events told. Of a pause the stored run tells more, and by now it may be over, or not
+        even begun: one step of a workflow waits while others go on."""
+        ending, self.relay.ending = self.relay.ending, None
+        if ending is None or ending.kind is not OutcomeKind.PAUSED:
             return ending
         state = await self.questions.state()
-        if state.outcome is None or state.outcome.kind is OutcomeKind.PAUSED:
-            return state.outcome or ending
-        return await self.complete(state.outcome)
+        if state.outcome is None:
+            return ending if ending.requirements and state.code != 200 else None
+        return state.outcome if state.outcome.kind is OutcomeKind.PAUSED else await self.complete(state.outcome)
 
     async def _ended(self) -> Outcome:
         """The end of the run; waits for ever, so the caller sets the limit."""

@@ -27,6 +27,11 @@ _ENDINGS: Final = {
     "Paused": OutcomeKind.PAUSED,
 }
 
+#: A workflow that begins to wait says so of the part that waits.
+_WAITING_PARTS: Final = frozenset(
+    {"StepPaused", "StepExecutorPaused", "StepOutputReview", "ConditionPaused", "RouterPaused"}
+)
+
 _FINAL_STATUSES: Final = {
     "COMPLETED": OutcomeKind.SUCCESS,
     "ERROR": OutcomeKind.FAILED,
@@ -105,6 +110,8 @@ def usable_id(value: Json) -> str | None:
 
 def ending_of(component: TargetType, event_type: str) -> OutcomeKind | None:
     """How a run of this kind ends with this event, None if it goes on."""
+    if component is TargetType.WORKFLOW and event_type in _WAITING_PARTS:
+        return OutcomeKind.PAUSED
     prefix = _EVENT_PREFIX[component]
     return _ENDINGS.get(event_type.removeprefix(prefix)) if event_type.startswith(prefix) else None
 

@@ -60,7 +60,7 @@ class FakeAgentOS:
         self._hindrances: dict[str, Hindrance | int] = {}
         self._called_off: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._streams: set[web.Request] = set()
+        self._streams: list[web.Request] = []
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._called = Gauge()
@@ -251,7 +251,7 @@ class FakeAgentOS:
         """The run's events; the connection is broken after `limit` of them."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        self._streams.add(request)
+        self._streams.append(request)
         try:
             with suppress(ConnectionError):  # the client has gone, as real ones do; the run goes on
                 for event in preface:
@@ -261,7 +261,7 @@ class FakeAgentOS:
                     if event["event_index"] + 1 == limit:
                         break
         finally:
-            self._streams.discard(request)
+            self._streams.remove(request)
         if limit is not None and request.transport is not None:
             request.transport.abort()
         return response
