@@ -3,7 +3,9 @@
 In an app of your own it is `agent_os.serve(app)`, and this file is of no use.
 """
 
+import atexit
 import logging
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,8 +26,10 @@ from agentclock.logs import configure_logging
 
 
 def scratch_file(name: str) -> str:
-    """A path in a folder that did not exist before, so that an example starts from nothing each time."""
-    return str(Path(tempfile.mkdtemp(prefix="agentclock-example-")) / name)
+    """A path in a folder of its own, which goes with the process: an example starts from nothing each time."""
+    folder = tempfile.mkdtemp(prefix="agentclock-example-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(Path(folder) / name)
 
 
 def quiet() -> None:

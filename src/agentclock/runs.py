@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -265,15 +265,17 @@ class Runs:
         await self._reader.require_schedule(schedule_id, user_id)
         return tuple(await self._store.usage(schedule_id, since, until))
 
-    async def _names(self, schedule_ids: Iterable[str]) -> dict[str, str]:
+    async def _names(self, schedule_ids: Collection[str]) -> dict[str, str]:
         """Of the schedules that exist and can be read."""
-        names = {}
-        for schedule_id in schedule_ids:
-            with suppress(CorruptRow):
-                schedule = await self._store.get_schedule(schedule_id)
-                if schedule is not None:
-                    names[schedule_id] = schedule.name
-        return names
+        names = await asyncio.gather(*map(self._name, schedule_ids))
+        return {schedule_id: name for schedule_id, name in zip(schedule_ids, names, strict=True) if name is not None}
+
+    async def _name(self, schedule_id: str) -> str | None:
+        try:
+            schedule = await self._store.get_schedule(schedule_id)
+        except CorruptRow:
+            return None  # reported wherever the schedule itself is asked for
+        return schedule.name if schedule else None
 
     def _tell(self, run: Run) -> None:
         self._wakeup()

@@ -11,6 +11,7 @@ from tests.conformance.helpers import DETACHED, MINUTE, START, SUCCESS, end, hel
 from agentclock.core.ids import fire_run_id
 from agentclock.core.model import Claim, Json
 from agentclock.ports import EventBatch, EventCursor, LoggedEvent, Store
+from agentclock.store import postgres_history, sqlite_history
 from agentclock.testing import FakeClock
 
 
@@ -139,6 +140,22 @@ async def test_an_unreadable_event_is_left_out(store: Store, backend: Backend, c
     await store.append_events([batch(claim, 1, 2, 3)])
     await backend.execute(f"UPDATE {{prefix}}run_events SET {column} = ? WHERE seq = 2", bad)
     assert await seqs(store, claim) == [1, 3]
+
+
+async def test_many_events_are_deleted_in_portions(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sqlite_history, postgres_history):
+        monkeypatch.setattr(module, "PRUNED_EVENTS", 3)
+    await register(store)
+    claims = [await held(store, "a"), await held(store, "b")]
+    await store.append_events([batch(claim, 1, 2) for claim in claims])
+    for claim in claims:
+        await end(store, claim)
+    assert await store.prune(START + MINUTE, 10) == 10
+    assert sum([len(await seqs(store, claim)) for claim in claims]) == 1
+    assert await store.get_run(claims[0].run.id) is not None
+    assert await store.prune(START + MINUTE, 10) == 2
+    assert [await seqs(store, claim) for claim in claims] == [[], []]
+    assert await store.get_run(claims[0].run.id) is None
 
 
 async def test_events_go_with_their_run(store: Store) -> None:

@@ -121,17 +121,17 @@ async def test_from_sqlite_to_the_file_beside_it(agno_file: tuple[str, dict[str,
     dry = await asyncio.to_thread(run, "--from", source)
     assert dry.exit_code == 0, dry.output
     assert "Nothing was written" in dry.output
-    assert "3 schedules and 2 past runs would be imported" in dry.output
+    assert "3 schedules and 2 past runs to be imported" in dry.output
     assert names_in(tmp_path) == before
 
     done = await asyncio.to_thread(run, "--from", f"sqlite:///{source}", "--apply")
     assert done.exit_code == 0, done.output
-    assert "3 schedules and 2 past runs were imported" in done.output
+    assert "3 schedules and 2 past runs imported" in done.output
     assert "switch agno's own scheduler off" in done.output
     await check(str(tmp_path / "agno.agentclock.db"), ids)
 
     again = await asyncio.to_thread(run, "--from", source, "--apply")
-    assert "0 schedules and 0 past runs were imported" in again.output
+    assert "0 schedules and 0 past runs imported" in again.output
     assert "Nothing had to be changed" in again.output
     await check(str(tmp_path / "agno.agentclock.db"), ids)
 
@@ -172,7 +172,7 @@ def test_one_that_cannot_be_imported_is_the_exit_code(agno_file: tuple[str, dict
     shown = run("--from", source, "--apply")
     assert shown.exit_code == 1
     assert "täglich: name: Must start with" in shown.output
-    assert "2 schedules and 2 past runs were imported" in shown.output
+    assert "2 schedules and 2 past runs imported" in shown.output
 
 
 @pytest.mark.parametrize(

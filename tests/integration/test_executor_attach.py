@@ -48,6 +48,11 @@ def noted(call: Recorder) -> dict[str, Any]:
     return {"agent_run_id": agent_run_id, "session_id": session_id}
 
 
+def assert_unhurried(fake: FakeAgentOS, gap: float) -> None:
+    """The pauses add up, even if a single request was late."""
+    assert len(fake.calls) <= fake.span_seconds() / gap + 2
+
+
 # the stream breaks
 
 
@@ -81,7 +86,7 @@ async def test_a_stream_that_ends_at_once_is_not_asked_for_ever_faster(fake: Fak
         outcome = await executor.execute(call.taken_up(ATTACH, **noted(call)).context)
     assert outcome.kind is OutcomeKind.LOST
     assert len(fake.calls) > 4
-    assert fake.shortest_gap() > 0.04
+    assert_unhurried(fake, 0.05)
 
 
 @pytest.mark.parametrize("hindrance", [500, 401, 503, Hindrance.GARBAGE, Hindrance.STALL])
@@ -96,7 +101,7 @@ async def test_a_state_that_nobody_tells(fake: FakeAgentOS, hindrance: Hindrance
     assert outcome.kind is OutcomeKind.LOST
     assert "AgentOS does not tell what became of the run" in str(outcome.error)
     assert run.status == "CANCELLED"
-    assert fake.shortest_gap() > 0.04
+    assert_unhurried(fake, 0.05)
 
 
 async def test_trouble_that_passes_changes_nothing(fake: FakeAgentOS, executor: TargetExecutor) -> None:
@@ -116,15 +121,12 @@ async def test_trouble_that_passes_changes_nothing(fake: FakeAgentOS, executor: 
     assert call.indices + taken.indices == [0, 1, 2, 3]
 
 
-async def test_an_agentos_that_resumes_nothing_is_asked_for_the_state(
-    fake: FakeAgentOS, executor: TargetExecutor
-) -> None:
+async def test_an_agentos_that_resumes_nothing_is_asked_for_the_state(fake: FakeAgentOS) -> None:
     """Nor does it show that a run is alive: so its word for it has to do."""
-    call, run = await begun(fake, executor)
-    fake.calls.clear()
-    fake.hinder("resume", 405)
-    patient = replace(QUICK, lost=0.02)
-    async with executor_for(fake.base_url, patience=patient) as executor:
+    async with executor_for(fake.base_url, patience=replace(QUICK, lost=0.02)) as executor:
+        call, run = await begun(fake, executor)
+        fake.calls.clear()
+        fake.hinder("resume", 405)
         running = asyncio.create_task(executor.execute(call.taken_up(ATTACH, **noted(call)).context))
         await fake.called(6)
         fake.finish(run.run_id)

@@ -20,7 +20,7 @@ from agentclock.core.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from agentclock.core.events import RunSettled
+from agentclock.core.events import RunChanged, RunSettled, ScheduleChanged
 from agentclock.core.model import Cause, Instant, Outcome, OutcomeKind, RunStatus, Schedule
 from agentclock.core.planning import plan
 from agentclock.core.zones import tzdata_version
@@ -542,3 +542,42 @@ async def test_a_schedule_that_cannot_be_refreshed_does_not_hold_up_the_rest(
     monkeypatch.setattr(here.store, "change_schedule", change)
     assert await here.scheduler.refresh_zone_data() == 2
     assert (await here.scheduler.get(good)).next_fire_at == at(3)
+
+
+# what others are told
+
+
+async def test_every_change_of_a_schedule_is_told(here: World) -> None:
+    schedule_id = await here.create()
+    await here.scheduler.change(schedule_id, {"name": "other"})
+    await here.scheduler.disable(schedule_id)
+    await here.scheduler.enable(schedule_id)
+    await here.scheduler.delete(schedule_id)
+    assert here.events == [ScheduleChanged(schedule_id=schedule_id)] * 5
+
+
+async def test_what_is_refused_is_not_told(here: World) -> None:
+    schedule_id = await here.create()
+    here.events.clear()
+    for refused in (
+        here.scheduler.create(DRAFT),
+        here.scheduler.change(schedule_id, {"cron_expr": "x"}),
+        here.scheduler.change(schedule_id, {"name": "x"}, expected_version=9),
+        here.scheduler.delete(MISSING),
+    ):
+        with pytest.raises((InvalidField, NameTaken, NotFound, VersionConflict)):
+            await refused
+    assert here.events == []
+
+
+async def test_a_triggered_run_is_told(here: World) -> None:
+    schedule_id = await here.create()
+    here.events.clear()
+    detail = await here.scheduler.trigger(schedule_id)
+    assert here.events == [RunChanged(run_id=detail.run.id, schedule_id=schedule_id)]
+
+
+async def test_a_schedule_that_an_agent_made_says_so(here: World) -> None:
+    made = await here.scheduler.create(DRAFT, managed_by="agent", provenance={"run_id": "r-1"})
+    stored = await here.scheduler.get(made.id)
+    assert (stored.managed_by, stored.provenance) == ("agent", {"run_id": "r-1"})

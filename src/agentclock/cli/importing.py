@@ -175,10 +175,10 @@ def _remarks(item: ScheduleReport) -> Iterator[tuple[str, str]]:
 def _closing(report: ImportReport) -> Iterator[str]:
     new = sum(item.fate == "new" for item in report.schedules)
     not_here = sum(not item.fate.is_here for item in report.schedules)
-    verb = "were" if report.applied else "would be"
     there = len(report.schedules) - new - not_here
-    yield f"{new} schedules and {report.new_runs} past runs {verb} imported."
-    yield f"{there} schedules were there already; {not_here} cannot be imported."
+    verb = "imported" if report.applied else "to be imported"
+    yield f"{_some(new, 'schedule')} and {_some(report.new_runs, 'past run')} {verb}."
+    yield f"{_some(there, 'schedule')} there already, {not_here} that cannot be imported."
     if not report.compared:
         yield "croniter is not installed here, so when agno fires was not compared: pip install 'agno[scheduler]'"
     if not report.applied:
@@ -187,6 +187,10 @@ def _closing(report: ImportReport) -> Iterator[str]:
         yield "Nothing had to be changed."
     else:
         yield "Now switch agno's own scheduler off (scheduler=False), or everything fires twice."
+
+
+def _some(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _past(item: ScheduleReport) -> str:

@@ -17,6 +17,7 @@ from agentclock.core.errors import ConfigError
 from agentclock.embed.layer import Layer
 from agentclock.embed.life import Life
 from agentclock.embed.routes import Annex, BesideAnnex, Frontage, put_in_front
+from agentclock.logs import join_host_logging
 
 
 def attach(
@@ -39,6 +40,7 @@ def attach(
     for name, target in (targets or {}).items():
         named[name] = {"base_url": target} if isinstance(target, str) else target
     loaded = Settings.load(database=database, targets=named, **settings)
+    join_host_logging(loaded.log_level)
     clockwork = assemble(loaded, app=app, token=token)
     embed(app, clockwork, guard=guard, prefix=prefix)
     return clockwork

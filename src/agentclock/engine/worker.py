@@ -185,7 +185,8 @@ class Worker:
             outcome = await self._deliver(held)
             if self._given_up:
                 return
-            if held.recorded and outcome.kind is not OutcomeKind.REFUSED:
+            has_begun = outcome.kind is not OutcomeKind.REFUSED or claim.run.instruction is not None
+            if held.recorded and has_begun:
                 await self._recorder.flush(claim)
             settlement = await self._completer.settle(_as_it_stands(held.context), outcome)
         except LeaseLost:

@@ -66,7 +66,7 @@ class Continuation:
         else:
             refusal = reply.refusal.error if reply.refusal else None
             if reply.outcome is not None:
-                return reply.outcome
+                return await run.complete(reply.outcome)
         outcome = await run.conclude()
         untouched = outcome.kind is OutcomeKind.PAUSED and same_questions(waits_for, outcome.requirements)
         if untouched and not run.relay.has_begun_leg:

@@ -91,6 +91,7 @@ class Feed:
 
     async def close(self) -> None:
         await self._looker.stop()
+        self._looked.set()  # whoever waits for the first look waits no longer
 
     async def _look(self) -> None:
         self.looked_at = self._clock.monotonic()

@@ -70,6 +70,7 @@ class Topic:
 
     async def close(self) -> None:
         await self._looker.stop()
+        self._looked.set()  # whoever waits for the first look waits no longer
 
     async def _look(self) -> None:
         self.looked_at = self._clock.monotonic()

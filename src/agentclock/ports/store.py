@@ -168,7 +168,10 @@ class Store(Protocol):
         """
 
     async def prune(self, before: Instant, limit: int) -> int:
-        """Deletes final runs with a fire time before `before`, their events, and leftovers of deleted schedules."""
+        """Deletes final runs with a fire time before `before`, their events, and leftovers of deleted schedules.
+
+        Answers the number of runs, or `limit` if there is more to delete.
+        """
 
     # event logs of runs
 

@@ -18,6 +18,9 @@ from agentclock.store.rows import clean_text
 
 Row = TypeVar("Row")
 
+#: Events that one transaction deletes with their runs: more of them would hold up everybody else for too long.
+PRUNED_EVENTS: Final = 50_000
+
 #: OFFSET must stay within what a database calls a number.
 _OFFSET_CAP: Final = 2**62
 

@@ -9,6 +9,7 @@ from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Instant, Run, Us
 from agentclock.ports import Accounting, Page, PageRequest, RunFilter, UsageTotal
 from agentclock.store.claiming import report
 from agentclock.store.filters import (
+    PRUNED_EVENTS,
     Selection,
     decode_cursor,
     decoded,
@@ -103,6 +104,8 @@ async def accounting(session: Session, schedule_id: str, after: Instant, until: 
 
 async def prune(session: Session, before: Instant, limit: int) -> int:
     values = {"before": before, "end_id": first_run_id(before + ID_SLACK_MS), "limit": max(0, limit)}
+    if await session.value("prune_events", event_limit=PRUNED_EVENTS, **values) == PRUNED_EVENTS:
+        return limit
     pruned: int = await session.value("prune_runs", **values)
     await session.rows("prune_schedules", limit=max(0, limit))
     await session.rows("prune_workers", memory_seconds=float(WORKER_MEMORY_SECONDS))

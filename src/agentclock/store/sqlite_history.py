@@ -9,6 +9,7 @@ from agentclock.core.model import ACTIVE_STATUSES, DAY_SECONDS, SECOND, Attempt,
 from agentclock.ports import Accounting, Page, PageRequest, RunFilter, UsageTotal
 from agentclock.store.claiming import report
 from agentclock.store.filters import (
+    PRUNED_EVENTS,
     Selection,
     decode_cursor,
     decoded,
@@ -112,7 +113,8 @@ def accounting(session: Session, schedule_id: str, after: Instant, until: Instan
 def prune(session: Session, before: Instant, limit: int) -> int:
     rows = session.rows("prunable", end_id=first_run_id(before), before=before, limit=max(0, limit))
     ids = id_list(row[0] for row in rows)
-    session.run("prune_events", ids=ids)
+    if session.run("prune_events", ids=ids, event_limit=PRUNED_EVENTS) == PRUNED_EVENTS:
+        return limit
     session.run("prune_attempts", ids=ids)
     session.run("prune_runs", ids=ids)
     session.run("prune_schedules", limit=max(0, limit))

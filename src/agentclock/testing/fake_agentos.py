@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any, Final, Self
 
 from aiohttp import web
@@ -105,9 +104,9 @@ class FakeAgentOS:
         """The calls that resumed, continued or cancelled a run."""
         return [call for call in self.calls if call.path.endswith(f"/{part}")]
 
-    def shortest_gap(self) -> float:
-        """Between two calls, in seconds."""
-        return min((later.at - earlier.at for earlier, later in pairwise(self.calls)), default=0.0)
+    def span_seconds(self) -> float:
+        """From the first to the last call."""
+        return self.calls[-1].at - self.calls[0].at if self.calls else 0.0
 
     async def called(self, count: int = 1) -> None:
         """Waits until `count` calls were made in all."""

@@ -64,7 +64,22 @@ WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id < :end_i
     AND num_nonnulls(a.model, a.input_tokens, a.output_tokens, a.total_tokens, a.cost) > 0
 GROUP BY a.model ORDER BY 4 DESC NULLS LAST, a.model;
 
+-- local: prune_events
+WITH old AS MATERIALIZED (
+    SELECT r.id FROM {prefix}runs r
+    WHERE r.id < :end_id::uuid AND r.status NOT IN ('pending', 'running', 'paused')
+        AND coalesce(r.last_fire_at, r.fire_at) < :before
+    ORDER BY r.id LIMIT :limit::bigint
+    FOR UPDATE SKIP LOCKED
+), told AS MATERIALIZED (
+    SELECT e.run_id, e.seq FROM old JOIN {prefix}run_events e ON e.run_id = old.id LIMIT :event_limit::bigint
+), pruned AS (
+    DELETE FROM {prefix}run_events e USING told WHERE e.run_id = told.run_id AND e.seq = told.seq RETURNING 1
+)
+SELECT count(*) FROM pruned;
+
 -- name: prune_runs
+-- Whatever another transaction has locked in the meantime or let go, no run leaves events behind.
 WITH old AS MATERIALIZED (
     SELECT r.id FROM {prefix}runs r
     WHERE r.id < :end_id::uuid AND r.status NOT IN ('pending', 'running', 'paused')

@@ -208,7 +208,9 @@ DELETE FROM {prefix}runs WHERE id IN (SELECT value FROM json_each(:ids));
 DELETE FROM {prefix}attempts WHERE run_id IN (SELECT value FROM json_each(:ids));
 
 -- local: prune_events
-DELETE FROM {prefix}run_events WHERE run_id IN (SELECT value FROM json_each(:ids));
+DELETE FROM {prefix}run_events WHERE (run_id, seq) IN (
+    SELECT e.run_id, e.seq FROM json_each(:ids) j CROSS JOIN {prefix}run_events e
+    WHERE e.run_id = j.value LIMIT :event_limit);
 
 -- name: prune_schedules
 DELETE FROM {prefix}schedules WHERE id IN (
