@@ -160,12 +160,19 @@ class Scheduler:
 
         return change
 
-    async def alter(self, schedule_id: str, change: ChangeFunction, *, user_id: str | None = None) -> Schedule:
+    async def alter(
+        self,
+        schedule_id: str,
+        change: ChangeFunction,
+        *,
+        user_id: str | None = None,
+        guard: Callable[[ChangeFunction], ChangeFunction] = unless_owed,
+    ) -> Schedule:
         """Any other change: fires that are due and that it would make vanish are recorded as missed first.
 
-        Raises NotFound, NameTaken, and whatever `change` raises.
+        `guard` raises FiresOwed for those. Raises NotFound, NameTaken, and whatever `change` raises.
         """
-        return await self._write(schedule_id, change, user_id)
+        return await self._write(schedule_id, change, user_id, guard=guard)
 
     async def delete(self, schedule_id: str, *, user_id: str | None = None) -> None:
         """Its pending runs are cancelled. Raises NotFound."""
@@ -315,13 +322,14 @@ class Scheduler:
         change: ChangeFunction,
         user_id: str | None,
         expected_version: int | None = None,
+        guard: Callable[[ChangeFunction], ChangeFunction] = unless_owed,
     ) -> Schedule:
         if text_fault(schedule_id):
             raise NotFound("Schedule")
         while True:
             try:
                 schedule = await self._store.change_schedule(
-                    schedule_id, unless_owed(change), user_id=user_id, expected_version=expected_version
+                    schedule_id, guard(change), user_id=user_id, expected_version=expected_version
                 )
             except FiresOwed:
                 with suppress(Conflict):  # the planner came first

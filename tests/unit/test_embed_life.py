@@ -153,6 +153,21 @@ async def test_it_can_be_started_again() -> None:
     ]
 
 
+async def test_an_app_that_is_served_twice_at_once_has_one_clockwork() -> None:
+    diary = Diary()
+    app = wrapped(host(diary), diary)
+    first, second = Server(app), Server(app)
+    await first.startup()
+    assert (await second.startup())["type"] == "lifespan.startup.complete"
+    await second.shutdown()
+    await first.shutdown()
+    assert [entry for entry in diary.entries if "clockwork" in entry] == [
+        "clockwork starts",
+        "clockwork stops",
+        "clockwork has stopped",
+    ]
+
+
 async def test_what_surrounds_the_host_does_not_surround_the_clockwork() -> None:
     diary = Diary()
     await Server(wrapped(host(diary), diary)).startup()

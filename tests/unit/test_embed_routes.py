@@ -156,6 +156,7 @@ def test_hosts_that_build_their_routes_again(makes_new_list: bool) -> None:
     assert len(app.router.routes) == before
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate Operation ID")
 def test_the_documentation_of_a_fastapi_host_describes_ours() -> None:
     app, frontage = in_front(fastapi_host())
     described = client_of(app, frontage).get("/openapi.json").json()

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agentclock.agno.schedule_rows import Row, instant, run_row
+from agentclock.agno.told_times import ToldTimes
 from agentclock.core.lifecycle import Settlement, settle
-from agentclock.core.model import SECOND, Claim, Outcome, OutcomeKind, RetryPolicy, RunStatus
-from agentclock.core.planning import plan
+from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, RetryPolicy, RunStatus, Schedule
+from agentclock.core.planning import Plan, Situation, plan
 from agentclock.ports import ForeignRun, Store, WorkerInfo
 from agentclock.scheduler import Scheduler
 
@@ -45,9 +46,10 @@ class _Held:
 
 
 class ForeignWork:
-    def __init__(self, store: Store, scheduler: Scheduler) -> None:
+    def __init__(self, store: Store, scheduler: Scheduler, told_times: ToldTimes) -> None:
         self._store = store
         self._scheduler = scheduler
+        self._told_times = told_times
         self._workers: dict[str, WorkerInfo] = {}
         self._held: dict[str, _Held] = {}
         #: The ids of pollers' runs that are ours under another id.
@@ -78,11 +80,22 @@ class ForeignWork:
 
     async def _next(self, worker_id: str) -> Claim | None:
         while True:
-            fired = await self._store.fire_due(plan, limit=1, worker_id=worker_id, slots=1)
+            planned = 0
+
+            def plan_unless_told(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
+                nonlocal planned
+                if self._told_times.holds_back(schedule, now):
+                    return _left_alone(schedule)
+                planned += 1
+                return plan(schedule, situation, now)
+
+            # Those that are held back stay due: they must not stand in the way of the others.
+            limit = 1 + self._told_times.waiting(await self._store.now())
+            fired = await self._store.fire_due(plan_unless_told, limit=limit, worker_id=worker_id, slots=1)
             claims = fired.claims or (await self._store.claim(worker_id, 1)).claims
             if claims:
                 return claims[0]
-            if not fired.planned:
+            if not planned and not fired.faults:
                 return None
 
     def holds(self, schedule_id: str) -> bool:
@@ -207,6 +220,15 @@ def _outcome(told: Row | None) -> Outcome:
         input=told.get("input"),
         output=told.get("output"),
         requirements=told.get("requirements"),
+    )
+
+
+def _left_alone(schedule: Schedule) -> Plan:
+    return Plan(
+        schedule_id=schedule.id,
+        next_fire_at=schedule.next_fire_at,
+        last_fire_at=schedule.last_fire_at,
+        run_count=schedule.run_count,
     )
 
 

@@ -1,16 +1,19 @@
 """What agno's database methods for schedules mean here: asynchronous, on our use cases, in agno's row shape.
 
-agno's tools and manager write `next_run_at` themselves. Here the timetable alone decides about the future, so that a
-future `next_run_at` is passed over; one that has come already asks for a run now.
+agno's tools and manager write `next_run_at` themselves. Here the timetable decides; what is left of a time that others
+write, `told_times` says.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
+import structlog
 from agno.db.schemas.scheduler import match_run_endpoint, validate_schedule_update
 
 from agentclock.agno.foreign_work import ForeignWork
@@ -25,13 +28,15 @@ from agentclock.agno.schedule_rows import (
     provenance_of,
     run_row,
     schedule_row,
+    seconds,
 )
+from agentclock.agno.told_times import ToldTimes, due_now, unless_taken_back
 from agentclock.agno.unique_names import IdTaken
 from agentclock.core.errors import Conflict, InvalidField, NotFound
 from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule
 from agentclock.core.timetable import rearmed
 from agentclock.drafts import text_fault
-from agentclock.ports import Clock, PageRequest, RunFilter, ScheduleFilter, Store
+from agentclock.ports import ChangeFunction, Clock, PageRequest, RunFilter, ScheduleFilter, Store
 from agentclock.scheduler import Scheduler
 
 _PAGE: Final = 1_000
@@ -43,12 +48,16 @@ class ScheduleDesk:
     """One coroutine for each of agno's methods. Errors of ours (GuardRail, InvalidField, StoreUnavailable ...) are
     raised: agno's tools show their sentences to the agent."""
 
-    def __init__(self, store: Store, scheduler: Scheduler, clock: Clock, rails: GuardRails) -> None:
+    def __init__(
+        self, store: Store, scheduler: Scheduler, clock: Clock, rails: GuardRails, told_times: ToldTimes
+    ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._clock = clock
         self._rails = rails
-        self._foreign = ForeignWork(store, scheduler)
+        self._told_times = told_times
+        self._foreign = ForeignWork(store, scheduler, told_times)
+        self._log = structlog.get_logger("agentclock.agno")
         # Between counting an owner's schedules and adding one, nobody else of this process may add one.
         self._counting = asyncio.Lock()
 
@@ -59,7 +68,7 @@ class ScheduleDesk:
             schedule = await self._scheduler.get(schedule_id, user_id=user_id)
         except NotFound:
             return None
-        return schedule_row(schedule, await self._holder(schedule_id))
+        return await self._row(schedule, await self._holder(schedule_id))
 
     async def get_schedule_by_name(self, name: str, user_id: str | None) -> Row | None:
         """Among the owner's schedules; no owner counts as one of its own."""
@@ -67,7 +76,7 @@ class ScheduleDesk:
             return None
         async for schedule in self._each(ScheduleFilter(user_id=user_id, name_contains=name)):
             if schedule.name == name and schedule.user_id == user_id:
-                return schedule_row(schedule, await self._holder(schedule.id))
+                return await self._row(schedule, await self._holder(schedule.id))
         return None
 
     async def get_schedules(
@@ -77,7 +86,8 @@ class ScheduleDesk:
         found = await self._scheduler.list(where, PageRequest(limit=limit, page=page))
         running = await self._store.list_runs(RunFilter(statuses=(RunStatus.RUNNING,)), PageRequest(limit=_PAGE))
         holders = {run.schedule_id: run for run in running.items}
-        return [schedule_row(schedule, holders.get(schedule.id)) for schedule in found.items], found.total_count
+        rows = [await self._row(schedule, holders.get(schedule.id)) for schedule in found.items]
+        return rows, found.total_count
 
     # writing
 
@@ -101,7 +111,7 @@ class ScheduleDesk:
             )
             if author.is_agent:
                 self._rails.check_pace(made, now)
-            return _due_now(made, now) if asked and enabled else made
+            return due_now(made, now) if asked and enabled else made
 
         if data.get("id") and await self.get_schedule(data["id"], None) is not None:
             raise IdTaken(data["id"])
@@ -127,15 +137,18 @@ class ScheduleDesk:
             if author.is_agent and retimed:
                 self._rails.check_pace(changed, now)
             if asked and not has_engine and changed.enabled:
-                changed = _due_now(changed, now)
+                changed = due_now(changed, now)
             return changed if changed == schedule else noted_change(changed, author)
 
         try:
-            schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id)
+            schedule = await self._alter(schedule_id, change, user_id)
         except NotFound:
             return None
         if has_engine and schedule.enabled:
             await self._trigger(schedule_id, user_id)
+        if values.keys() & (_RETIMING | {"enabled"}):
+            self._told_times.forget(schedule_id)
+        await self._note_told(schedule, values.get("next_run_at"))
         return await self.get_schedule(schedule_id, user_id)
 
     async def delete_schedule(self, schedule_id: str, user_id: str | None) -> bool:
@@ -155,7 +168,7 @@ class ScheduleDesk:
         ]
         stop = {"enabled": False, "disabled_reason": reason}
         for schedule_id in aimed:
-            await self._scheduler.alter(schedule_id, lambda schedule, now: _switched(schedule, stop, now))
+            await self._alter(schedule_id, lambda schedule, now: _switched(schedule, stop, now))
         return len(aimed)
 
     async def stamp_schedule_provenance(self, schedule_id: str, stamps: Row) -> bool:
@@ -172,7 +185,9 @@ class ScheduleDesk:
 
     async def claim_due_schedule(self, worker_id: str, lock_grace_seconds: int) -> Row | None:
         if await self._has_engine():
+            self._told_times.forget_all()
             return None
+        await self._make_due()
         claim = await self._foreign.claim(worker_id, lock_grace_seconds)
         return None if claim is None else schedule_row(claim.schedule, claim.run)
 
@@ -181,7 +196,10 @@ class ScheduleDesk:
     ) -> bool:
         if not self._foreign.holds(schedule_id):
             return worker_id is None and await self.get_schedule(schedule_id, None) is not None
-        return await self._foreign.release(schedule_id, next_run_at, worker_id, locked_at)
+        released = await self._foreign.release(schedule_id, next_run_at, worker_id, locked_at)
+        if released:
+            await self._note_next(schedule_id, next_run_at)
+        return released
 
     # history
 
@@ -235,6 +253,50 @@ class ScheduleDesk:
         where = RunFilter(schedule_id=schedule_id, statuses=(RunStatus.RUNNING,))
         found = await self._store.list_runs(where, PageRequest(limit=1))
         return found.items[0] if found.items else None
+
+    async def _row(self, schedule: Schedule, holder: Run | None) -> Row:
+        row, told = schedule_row(schedule, holder), self._told_times.of(schedule)
+        if told is None:
+            return row
+        if await self._has_engine():
+            self._told_times.forget_all()
+            return row
+        return row | {"next_run_at": seconds(told)}
+
+    async def _alter(self, schedule_id: str, change: ChangeFunction, user_id: str | None = None) -> Schedule:
+        """A run that was asked for and that nobody has made yet is taken back by a change that leaves no time for
+        it, as agno has it: no fire of the timetable is missed by that."""
+        taken_back: list[Instant] = []
+        guard = partial(unless_taken_back, taken_back.append)
+        schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id, guard=guard)
+        if taken_back:
+            self._log.warning("asked_run_taken_back", schedule=schedule_id, asked_at=taken_back[-1])
+        return schedule
+
+    async def _note_told(self, schedule: Schedule, next_run_at: Any) -> None:
+        at = instant(next_run_at)
+        if at is not None and not await self._has_engine():
+            self._told_times.note(schedule, at)
+
+    async def _note_next(self, schedule_id: str, next_run_at: int | None) -> None:
+        """When a poller means to run a schedule again. A time that has come already is not another run: the poller's
+        clock may be behind ours, and the fire the one that it has just made."""
+        schedule = await self._store.get_schedule(schedule_id)
+        rests = schedule is None or schedule.next_fire_at is None
+        if schedule is not None and not rests and not await self._asks_for_a_run({"next_run_at": next_run_at}):
+            await self._note_told(schedule, next_run_at)
+
+    async def _make_due(self) -> None:
+        """What others told a time for that has come, although by the timetable it has not."""
+        now = max(await self._store.now(), self._clock.now())
+        for schedule_id in self._told_times.come(now):
+
+            def change(schedule: Schedule, now: Instant) -> Schedule:
+                return schedule if self._told_times.of(schedule) is None else due_now(schedule, now)
+
+            with suppress(NotFound):
+                await self._scheduler.alter(schedule_id, change)
+            self._told_times.forget(schedule_id)
 
     async def _our_run(self, run_id: str) -> Row | None:
         run = None if text_fault(run_id) else await self._store.get_run(run_id)
@@ -305,14 +367,6 @@ def _retargeted(schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
         return schedule
     reason = f"endpoint_drift:{schedule.target.endpoint}!={target_type}:{target_id}"
     return replace(schedule, enabled=False, next_fire_at=None, disabled_reason=reason)
-
-
-def _due_now(schedule: Schedule, now: Instant) -> Schedule:
-    """Due at this moment, as if by its timetable, which counts anew from here."""
-    at = now if schedule.last_fire_at is None else max(now, schedule.last_fire_at + 1)
-    if schedule.next_fire_at is not None and schedule.next_fire_at <= at:
-        return schedule
-    return replace(schedule, next_fire_at=at, timetable_since=max(at, schedule.timetable_since))
 
 
 def _aims_at(schedule: Schedule, target_type: str, target_id: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from agentclock.agno.guard_rails import GuardRails
 from agentclock.agno.schedule_desk import ScheduleDesk
+from agentclock.agno.told_times import ToldTimes
 from agentclock.app import Clockwork, is_postgres, make_store, sqlite_path
 from agentclock.config import Settings
 from agentclock.core.errors import StoreUnavailable
@@ -42,11 +43,13 @@ class DatabaseSource:
         settings: Settings,
         rails: GuardRails,
         *,
+        told_times: ToldTimes | None = None,
         ring: Callable[[], None] = lambda: None,
         tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
         self._settings = settings.model_copy(update={"pool_size": _CONNECTIONS})
         self._rails = rails
+        self._told_times = told_times or ToldTimes()
         self._ring = ring
         self._tell = tell
         self._opening = asyncio.Lock()
@@ -93,7 +96,7 @@ class DatabaseSource:
             publish=publish,
             targets=tuple(self._settings.targets),
         )
-        desk = ScheduleDesk(store, scheduler, clock, self._rails)
+        desk = ScheduleDesk(store, scheduler, clock, self._rails, self._told_times)
         return _Opened(loop=asyncio.get_running_loop(), store=store, wakeup=wakeup, desk=desk)
 
 
@@ -120,7 +123,10 @@ class ClockworkSource:
 
     def __init__(self, clockwork: Clockwork, rails: GuardRails) -> None:
         self._clockwork = clockwork
-        self._own = DatabaseSource(clockwork.settings, rails, ring=self._ring, tell=self._tell)
+        told_times = ToldTimes()
+        self._own = DatabaseSource(
+            clockwork.settings, rails, told_times=told_times, ring=self._ring, tell=self._tell
+        )
         self._own_turn = asyncio.Lock()
         scheduler = Scheduler(
             clockwork.store,
@@ -130,7 +136,7 @@ class ClockworkSource:
             publish=self._tell,
             targets=clockwork.scheduler.targets,
         )
-        self._shared = ScheduleDesk(clockwork.store, scheduler, clockwork.clock, rails)
+        self._shared = ScheduleDesk(clockwork.store, scheduler, clockwork.clock, rails, told_times)
 
     @asynccontextmanager
     async def desk(self) -> AsyncIterator[ScheduleDesk]:

@@ -22,6 +22,9 @@ class Layer:
         if scope["type"] == "lifespan":
             await _Lifespan(self._app, self._life).run(scope, receive, send)
             return
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
         await self._life.begin_late()
         if self._frontage is not None:
             scope = self._frontage.prepared(scope)

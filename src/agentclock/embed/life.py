@@ -48,14 +48,14 @@ class Life:
 
     def expect(self) -> None:
         """The server sends lifespan messages: nothing starts before the host's start-up is complete."""
-        if self._stage is not _Stage.LATE or self._is_left_behind():
+        if not self._is_alive():
             self._stage = _Stage.EXPECTED
 
     async def begin(self, state: Mapping[str, Any] | None) -> None:
         """The host's start-up is complete. Raises what `Clockwork.start` raises, after it was stopped again."""
-        if self._stage is _Stage.LATE:
+        if self._is_alive():
             return
-        self._stage = _Stage.RUNNING
+        self._stage, self._loop = _Stage.RUNNING, asyncio.get_running_loop()
         try:
             await self._start(state)
         except BaseException:
@@ -75,7 +75,7 @@ class Life:
 
     async def begin_late(self) -> None:
         """Before each request; does something only at the first, and only if there were no lifespan messages."""
-        if self._stage is _Stage.NEW or (self._stage is _Stage.LATE and self._is_left_behind()):
+        if self._stage is _Stage.NEW or (self._stage is _Stage.LATE and not self._is_alive()):
             self._stage, self._loop = _Stage.LATE, asyncio.get_running_loop()
             detail = "the server sends no lifespan messages: nothing was due before this first request came"
             self._log.warning("started_late", detail=detail)
@@ -98,6 +98,7 @@ class Life:
         start = self._clockwork.start()
         await asyncio.create_task(start, name="agentclock-start", context=self._context.copy())
 
-    def _is_left_behind(self) -> bool:
-        """Whether the loop that we ran in is gone: some test clients have a new one for each request."""
-        return self._loop is not None and self._loop.is_closed()
+    def _is_alive(self) -> bool:
+        """Begun, not ended, and in an event loop that is still there: some test clients have one for each request."""
+        is_begun = self._stage in (_Stage.RUNNING, _Stage.LATE)
+        return is_begun and self._loop is not None and not self._loop.is_closed()

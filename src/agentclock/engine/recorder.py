@@ -21,8 +21,8 @@ from agentclock.ports import Clock, EventBatch, EventCursor, Said, Store, Wakeup
 WRITE_EVERY_SECONDS: Final = 0.25
 #: Between two transactions.
 TICK_SECONDS: Final = 0.02
-#: A transaction takes further runs until it has this many events.
-TRANSACTION_EVENTS: Final = 2_000
+#: A transaction takes further runs until it has this many events: writing them out holds up the event loop.
+TRANSACTION_EVENTS: Final = 200
 PAUSE_SECONDS: Final = (0.2, 5.0)
 
 EVENTS_LIMIT: Final = 10_000
