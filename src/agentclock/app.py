@@ -178,18 +178,49 @@ def assemble(
         clock=clock,
         bus=bus,
         wakeup=wakeup,
-        options=EngineOptions(
-            concurrency=settings.concurrency,
-            lease_seconds=settings.lease_seconds,
-            poll_seconds=settings.poll_seconds,
-            shutdown_grace_seconds=settings.shutdown_grace_seconds,
-            history_days=settings.history_days,
-            event_log_events=settings.event_log_events,
-            event_log_bytes=settings.event_log_bytes,
-            app_version=__version__,
-        ),
+        options=_engine_options(settings),
         prepare=prepare,
     )
+    scheduler, runs = _use_cases(settings, store, clock, bus, engine, wakeup)
+    hub = Hub(
+        store,
+        clock=clock,
+        hears=lambda: wakeup.state == "ok",
+        stream_limit=settings.stream_limit,
+        stream_max_seconds=settings.stream_max_seconds,
+    )
+    bus.subscribe(hub.notice)
+    return Clockwork(
+        settings=settings,
+        clock=clock,
+        store=store,
+        wakeup=wakeup,
+        executor=executor,
+        bus=bus,
+        engine=engine,
+        scheduler=scheduler,
+        runs=runs,
+        hub=hub,
+    )
+
+
+def _engine_options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
+        concurrency=settings.concurrency,
+        lease_seconds=settings.lease_seconds,
+        poll_seconds=settings.poll_seconds,
+        shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        history_days=settings.history_days,
+        event_log_events=settings.event_log_events,
+        event_log_bytes=settings.event_log_bytes,
+        app_version=__version__,
+    )
+
+
+def _use_cases(
+    settings: Settings, store: Store, clock: Clock, bus: Bus, engine: Engine, wakeup: Wakeup
+) -> tuple[Scheduler, Runs]:
+    """What they change is news for this process and for the others on the database."""
 
     def wake() -> None:
         engine.ring()
@@ -215,26 +246,7 @@ def assemble(
         targets=tuple(settings.targets),
     )
     runs = Runs(store, clock=clock, wakeup=wake, cancel_here=engine.cancel, publish=publish, watch=bus.watch)
-    hub = Hub(
-        store,
-        clock=clock,
-        hears=lambda: wakeup.state == "ok",
-        stream_limit=settings.stream_limit,
-        stream_max_seconds=settings.stream_max_seconds,
-    )
-    bus.subscribe(hub.notice)
-    return Clockwork(
-        settings=settings,
-        clock=clock,
-        store=store,
-        wakeup=wakeup,
-        executor=executor,
-        bus=bus,
-        engine=engine,
-        scheduler=scheduler,
-        runs=runs,
-        hub=hub,
-    )
+    return scheduler, runs
 
 
 def create_app(clockwork: Clockwork) -> FastAPI:

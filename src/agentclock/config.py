@@ -117,6 +117,15 @@ class Settings(BaseSettings):
     history_days: int | None = Field(
         default=90, ge=1, le=36_500, description="Finished runs older than this are deleted; none keeps them."
     )
+    guard_max_schedules: int | None = Field(
+        default=20, ge=0, le=1_000_000, description="Schedules that agents may make for one owner; none: any number."
+    )
+    guard_min_interval_seconds: int | None = Field(
+        default=300, ge=1, le=31_536_000, description="Shortest time between fires that an agent may ask for, or none."
+    )
+    guard_allow_nested: bool = Field(
+        default=False, description="Agents may make, change and trigger schedules while they run on one."
+    )
     auto_migrate: bool = Field(default=True, description="Bring the schema up to date at start.")
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
         default="FULL", description="NORMAL is quicker and may lose the last moments at a power cut."
@@ -143,7 +152,7 @@ class Settings(BaseSettings):
             raise ValueError(f"a target's name has 1 to {TARGET_NAME_LENGTH} characters, unlike {unfit[0]!r}")
         return targets
 
-    @field_validator("history_days", mode="before")
+    @field_validator("history_days", "guard_max_schedules", "guard_min_interval_seconds", mode="before")
     @classmethod
     def _read_none(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in ("", "none") else value

@@ -228,13 +228,14 @@ class Scheduler:
         """
         if text_fault(schedule_id):
             raise NotFound("Schedule")
-        engine = await self.engine_owner()
+        # An engine that is about to run takes the run up in a moment.
+        can_run = self._engine_state().status == "starting" or await self.engine_owner() is not None
         run_id = uuid7(await self._store.now(), self._entropy(10))
 
         def plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
             if not schedule.enabled:
                 raise ScheduleDisabled
-            if engine is None:
+            if not can_run:
                 raise EngineStopped("Scheduler is not running: no engine executes runs at the moment")
             return plan_trigger(schedule, situation, now, run_id)
 

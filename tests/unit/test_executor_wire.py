@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from agentclock.core.model import OutcomeKind, TargetType
+from agentclock.core.model import OutcomeKind, TargetType, Usage
+from agentclock.executor.agno_usage import Tally
 from agentclock.executor.agno_wire import (
     call_fields,
+    continue_form,
     ending_of,
     failed_steps,
     form_of,
+    index_of,
+    is_text,
     metrics_of,
     outcome_of_event,
     outcome_of_status,
     usable_id,
+    usage_of,
 )
 
 
@@ -76,7 +83,8 @@ def test_the_owner_overrides_the_payload() -> None:
         (TargetType.WORKFLOW, "WorkflowCompleted", OutcomeKind.SUCCESS),
         (TargetType.WORKFLOW, "WorkflowAgentCompleted", None),
         (TargetType.WORKFLOW, "StepCompleted", None),
-        (TargetType.WORKFLOW, "StepPaused", None),
+        (TargetType.WORKFLOW, "StepPaused", OutcomeKind.PAUSED),
+        (TargetType.AGENT, "StepPaused", None),
         (TargetType.WORKFLOW, "RunError", None),
     ],
 )
@@ -137,3 +145,72 @@ def test_ids_that_cannot_go_into_a_path(bad: object) -> None:
 
 def test_ids_that_can() -> None:
     assert usable_id("run_1-2:3.4") == "run_1-2:3.4"
+
+
+def used(model: str, tokens: int) -> dict[str, object]:
+    details = {"model": [{"id": model, "provider": "maker", "total_tokens": tokens}]}
+    return {"metrics": {"input_tokens": tokens - 1, "output_tokens": 1, "total_tokens": tokens, "details": details}}
+
+
+def test_usage_is_put_down_to_the_model_that_used_most() -> None:
+    team = {**used("small", 5), "model": "small", "member_responses": [used("big", 40), used("small", 10)]}
+    usage = usage_of(team)
+    assert usage == Usage(model="big", input_tokens=52, output_tokens=3, total_tokens=55)
+    assert usage_of({"metrics": {"duration": 3}}) is None
+    priced = {"model": "named", "metrics": {"input_tokens": 1, "cost": 0.5}}
+    assert usage_of(priced) == Usage(model="named", input_tokens=1, cost=0.5)
+    assert usage_of({"metrics": {"input_tokens": float("nan")}}) is None
+
+
+def test_the_tally_steps_in_where_a_run_tells_nothing() -> None:
+    tally = Tally()
+    tally.hear("RunStarted", {"model": "inner", "model_provider": "p1"}, own=False)
+    tally.hear("TeamRunStarted", {"model": "outer", "model_provider": "p2"}, own=True)
+    for tokens in (3, 4):
+        tally.hear("ModelRequestCompleted", {"total_tokens": tokens, "input_tokens": 1, "model": "inner"}, own=False)
+    named = {"model": "outer", "model_provider": "p2"}
+    assert tally.metrics(None) == {"total_tokens": 7, "input_tokens": 2, **named}
+    assert tally.metrics({"duration": 2.0}) == {"total_tokens": 7, "input_tokens": 2, "duration": 2.0, **named}
+    assert tally.metrics({"total_tokens": 50}) == {"total_tokens": 50, **named}
+    assert Tally().metrics(None) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "expected"),
+    [
+        ("RunContent", {"content": "a", "content_type": "str", "reasoning_content": ""}, True),
+        ("TeamRunContent", {"content": "a", "model_provider_data": {"id": "x"}}, True),
+        ("RunContent", {"content": "a", "reasoning_content": "hm"}, False),
+        ("RunContent", {"content": "a", "citations": {"urls": ["x"]}}, False),
+        ("RunContent", {"content": {"a": 1}}, False),
+        ("RunContent", {"content": None, "image": {"id": "i"}}, False),
+        ("RunCompleted", {"content": "a"}, False),
+    ],
+)
+def test_what_is_but_text(event: str, data: dict[str, object], expected: bool) -> None:
+    assert is_text(event, data) is expected
+
+
+@pytest.mark.parametrize(("value", "index"), [(0, 0), (7, 7), (-1, None), (True, None), ("3", None), (None, None)])
+def test_numbers_of_events(value: object, index: int | None) -> None:
+    assert index_of({"event_index": value}) == index
+
+
+def test_what_a_failed_step_waits_for_stands_apart() -> None:
+    error = {"step_id": "s1", "step_name": "pay", "error_message": "broke", "decision": None}
+    step = {"step_id": "s0", "requires_confirmation": True, "confirmed": True}
+    outcome = outcome_of_status({"status": "PAUSED", "step_requirements": [step], "error_requirements": [error]})
+    assert outcome is not None
+    assert outcome.requirements == [step, error]
+    form = continue_form(TargetType.WORKFLOW, outcome.requirements, {}, "s", None)
+    assert json.loads(form["step_requirements"]) == [step]
+
+
+def test_lists_that_come_with_the_answer_are_sent_as_they_are() -> None:
+    requirements = [{"id": "r", "tool_execution": {"tool_call_id": "t", "requires_confirmation": True}}]
+    mine = [{"tool_call_id": "t", "confirmed": True, "extra": 1}]
+    form = continue_form(TargetType.AGENT, requirements, {"tools": mine}, "s", "anna")
+    assert form == {"tools": json.dumps(mine), "session_id": "s", "user_id": "anna"}
+    theirs = continue_form(TargetType.TEAM, requirements, {"requirements": [{"id": "x"}]}, "s", None)
+    assert theirs == {"requirements": '[{"id": "x"}]', "session_id": "s"}
+    assert continue_form(TargetType.AGENT, None, {"action": "approve"}, "s", None) == {"tools": "", "session_id": "s"}

@@ -6,7 +6,7 @@ Needs the extra `agno`; `attach` does without as long as it is given an app that
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from agentclock.agno.attaching import attach
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentOS", "attach"]
 
-_HOMES = {"AgentOS": "agentclock.agno.os", "attach": "agentclock.agno.attaching"}
+_HOMES: Final = {"AgentOS": "agentclock.agno.os", "attach": "agentclock.agno.attaching"}
 
 
 def __getattr__(name: str) -> Any:

@@ -141,7 +141,10 @@ class _Face:
     def __init__(
         self, database: str | None = None, *, rails: GuardRails | None = None, source: DeskSource | None = None
     ) -> None:
-        self._source = source or DatabaseSource(Settings.load(database=database), rails or GuardRails())
+        if source is None:
+            settings = Settings.load(database=database)
+            source = DatabaseSource(settings, rails or GuardRails.of(settings))
+        self._source = source
         self._calls = _Calls(self._source)
         self._portal = Portal("agentclock-schedule-db")
 
@@ -257,7 +260,7 @@ def bind(db: Any, clockwork: Clockwork, *, rails: GuardRails | None = None) -> B
     `SchedulerTools(db=db)` and `ScheduleManager(db)` write to agentclock, with no change to the code that uses them.
     """
     is_async = asyncio.iscoroutinefunction(getattr(db, "get_schedule", None))
-    source = ClockworkSource(clockwork, rails or GuardRails())
+    source = ClockworkSource(clockwork, rails or GuardRails.of(clockwork.settings))
     face = AsyncScheduleDb(source=source) if is_async else ScheduleDb(source=source)
     before = {name: vars(db)[name] for name in (*METHODS, *_CASCADES) if name in vars(db)}
     for name in METHODS:

@@ -8,6 +8,7 @@ from typing import Final
 
 from agno.run import authorization
 
+from agentclock.config import Settings
 from agentclock.core.errors import GuardRail
 from agentclock.core.model import DAY_SECONDS, SECOND, Instant, Schedule
 from agentclock.core.timetable import next_fire, timetable_of
@@ -31,13 +32,21 @@ class GuardRails:
     min_interval_seconds: int | None = 300
     allow_nested: bool = False
 
+    @classmethod
+    def of(cls, settings: Settings) -> GuardRails:
+        return cls(
+            max_schedules=settings.guard_max_schedules,
+            min_interval_seconds=settings.guard_min_interval_seconds,
+            allow_nested=settings.guard_allow_nested,
+        )
+
     def check_nesting(self, author: Author) -> None:
         """Raises GuardRail inside a scheduled run."""
         if author.origin is not None and not self.allow_nested:
             raise GuardRail(
                 "This run was started by a schedule, and scheduled runs may not make, change, enable or trigger "
-                "schedules (they may disable and delete them). Whoever operates agentclock can permit it: guard rail "
-                "allow_nested"
+                "schedules (they may disable and delete them). Whoever operates agentclock can permit it: the setting "
+                "guard_allow_nested"
             )
 
     def check_count(self, made_by_agents: int) -> None:
@@ -45,8 +54,8 @@ class GuardRails:
         if self.max_schedules is not None and made_by_agents >= self.max_schedules:
             raise GuardRail(
                 f"{made_by_agents} schedules were made by agents for this owner, and {self.max_schedules} are allowed: "
-                "delete one that is no longer needed first. Whoever operates agentclock can raise the limit: guard "
-                "rail max_schedules"
+                "delete one that is no longer needed first. Whoever operates agentclock can raise the limit: the "
+                "setting guard_max_schedules"
             )
 
     def check_pace(self, schedule: Schedule, now: Instant) -> None:
@@ -58,7 +67,7 @@ class GuardRails:
             raise GuardRail(
                 f"This timetable has fires only {gap_seconds} s apart, and agents must leave at least "
                 f"{self.min_interval_seconds} s between them: choose a rarer one. Whoever operates agentclock can "
-                "lower the limit: guard rail min_interval_seconds"
+                "lower the limit: the setting guard_min_interval_seconds"
             )
 
 

@@ -124,9 +124,7 @@ class ClockworkSource:
     def __init__(self, clockwork: Clockwork, rails: GuardRails) -> None:
         self._clockwork = clockwork
         told_times = ToldTimes()
-        self._own = DatabaseSource(
-            clockwork.settings, rails, told_times=told_times, ring=self._ring, tell=self._tell
-        )
+        self._own = DatabaseSource(clockwork.settings, rails, told_times=told_times, ring=self._ring, tell=self._tell)
         self._own_turn = asyncio.Lock()
         scheduler = Scheduler(
             clockwork.store,

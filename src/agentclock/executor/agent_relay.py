@@ -48,7 +48,7 @@ class Relay:
         self._last_index = context.seen_index
         self._has_emitted = context.seen_index is not None
         self._garbage_seen = False
-        self._is_resumed = self._is_live = False
+        self._is_resumed = self._is_live = self._may_repeat = False
         self._is_new_leg = self._fills_in = False
         self.knows_ids = knows_ids
         self.ending: Outcome | None = None
@@ -83,6 +83,7 @@ class Relay:
         """
         loop, decoder = asyncio.get_running_loop(), SseDecoder()
         self._is_resumed, self._is_live = resumed, not resumed
+        self._may_repeat = resumed and self._has_emitted
         ends_at: float | None = None
         while True:
             if self.ending is None:
@@ -180,7 +181,7 @@ class Relay:
     def _is_new(self, index: int | None) -> bool:
         """An event without a number that comes again cannot be told from a new one; it will have come before."""
         if index is None:
-            return not (self._is_resumed and self._has_emitted)
+            return not self._may_repeat
         if self._last_index is not None and index <= self._last_index:
             return False
         self._last_index = index
