@@ -9,7 +9,6 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,18 +44,14 @@ def quick_start(db: Any = None, **options: Any) -> AgentOS:
     return AgentOS(agents=[greeter()], db=db, **{"enable_scheduler": True, "telemetry": False} | options)
 
 
-def soon(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-
-
 async def fires_by_itself(agent_os: AgentOS) -> dict[str, Any]:
-    """The run of a schedule that was due a moment after it was made."""
+    """The first run of a schedule, which nobody but the clock started."""
     async with living(agent_os.get_app()) as client:
-        made = await created(client, run_at=soon(0.3))
+        made = await created(client, interval_seconds=1)
         runs: list[dict[str, Any]] = []
 
         async def is_over() -> bool:
-            runs[:] = (await client.get(f"/schedules/{made['id']}/runs")).json()["data"]
+            runs[:] = (await client.get(f"/schedules/{made['id']}/runs")).json()["data"][-1:]
             return bool(runs and runs[0]["status"] not in ("pending", "running"))
 
         await until(is_over)
@@ -75,7 +70,7 @@ async def test_quick_start_on_sqlite_keeps_a_file_of_its_own(kind: Any, tmp_path
     session = db.get_session(run["session_id"], SessionType.AGENT)
     assert (await session if inspect.isawaitable(session) else session) is not None
     ours = sqlite3.connect(tmp_path / "scheduler.agentclock.db")
-    assert ours.execute("SELECT count(*) FROM agentclock_runs").fetchone() == (1,)
+    assert ours.execute("SELECT count(*) > 0 FROM agentclock_runs").fetchone() == (1,)
 
 
 @pytest.mark.postgres
@@ -88,8 +83,8 @@ async def test_quick_start_on_postgresql_keeps_a_schema_of_its_own(
     assert run["status"] == "success"
     connection = await asyncpg.connect(empty_postgres_dsn)
     try:
-        assert await connection.fetchval("SELECT count(*) FROM agentclock.runs") == 1
-        assert await connection.fetchval("SELECT count(*) FROM ai.agno_sessions") == 1
+        assert await connection.fetchval("SELECT count(*) FROM agentclock.runs") >= 1
+        assert await connection.fetchval("SELECT count(*) FROM ai.agno_sessions") >= 1
     finally:
         await connection.close()
 

@@ -238,6 +238,58 @@ async def test_schedules_in_memory_begin_with_the_clockwork(tmp_path: Path) -> N
     await asyncio.to_thread(binding.unbind)
 
 
+async def test_what_is_due_before_the_clockwork_starts_waits_for_it(tmp_path: Path) -> None:
+    """A poller that is not ours could not hold it: the file is open for one call at a time."""
+    db = SqliteDb(db_file=str(tmp_path / "agno.db"))
+    clockwork = assemble(Settings(database=str(tmp_path / "clock.db")))
+    binding = bind(db, clockwork)
+    manager = ScheduleManager(db)
+    made = manager.create("early", "0 9 * * *", "/nowhere")
+    manager.update(made.id, next_run_at=1_700_000_000)
+    assert db.claim_due_schedule("poller") is None
+    await clockwork.start()
+    try:
+
+        async def is_over() -> bool:
+            runs = (await clockwork.scheduler.runs(made.id)).items
+            return [item.run.status for item in runs] == ["failed"]
+
+        await until(is_over)
+    finally:
+        await clockwork.stop()
+    await asyncio.to_thread(binding.unbind)
+
+
+async def test_what_a_script_schedules_before_it_asks_for_the_app(tmp_path: Path) -> None:
+    """With a manager and tools that are older than the AgentOS."""
+    db = SqliteDb(db_file=str(tmp_path / "agno.db"))
+    manager, kit = ScheduleManager(db), SchedulerTools(db=db, default_endpoint="/nowhere")
+    agent_os = AgentOS(db=db, agents=[clockmaker(db)], scheduler=True, telemetry=False)
+    manager.create("by hand", "0 9 * * *", ENDPOINT)
+    assert json.loads(kit.create_schedule("by tool", "0 9 * * *"))["status"] == "created"
+    async with living(agent_os.get_app()) as client:
+        manager.create("while it lives", "0 9 * * *", ENDPOINT)
+        names = {row["name"] for row in (await client.get("/schedules")).json()["data"]}
+    assert names == {"by hand", "by tool", "while it lives"}
+    assert len(manager.list()) == 3
+    manager.close()
+
+
+async def test_the_tools_of_a_database_follow_whichever_agent_os_lives(tmp_path: Path) -> None:
+    """Two share a database object; the archiving of a component is told of once."""
+    db = SqliteDb(db_file=str(tmp_path / "agno.db"))
+    first, second = (AgentOS(db=db, agents=[clockmaker(db)], scheduler=True, telemetry=False) for _ in range(2))
+    app = first.get_app()
+    async with living(app) as client:
+        second.get_app()
+        made = ScheduleManager(db).create("mine", "0 9 * * *", ENDPOINT)
+        assert (await client.get(f"/schedules/{made.id}")).json()["name"] == "mine"
+        db.upsert_component("clockmaker", component_type=ComponentType.AGENT, name="clockmaker")
+        cascade: dict[str, int] = {}
+        assert db.delete_component("clockmaker", cascade_stats=cascade)
+        assert cascade["schedules_disabled"] == 1
+
+
 def test_archiving_a_component_stops_its_schedules_here(tmp_path: Path) -> None:
     db = SqliteDb(db_file=str(tmp_path / "agno.db"))
     binding = bind(db, assemble(Settings(database=str(tmp_path / "clock.db"))))

@@ -61,6 +61,7 @@ async def serving(folder: Path, database: str, hooks: str) -> AsyncIterator[Clie
         async with ClientSession(f"http://127.0.0.1:{port}") as session:
 
             async def answers() -> bool:
+                assert process.returncode is None
                 try:
                     async with session.get("/health") as answer:
                         return answer.status == 200

@@ -59,8 +59,13 @@ class Host:
     away: bool = False
     agents: dict[str, Agent] = field(default_factory=dict)
 
+    @property
+    def now(self) -> int:
+        """The host's clock, in milliseconds: nobody sets it."""
+        return round(self.clock.monotonic() * 1000)
+
     def start(self, run: Run) -> Agent:
-        now, chance = self.clock.now(), random.Random(f"{self.seed} {run.id} {run.attempt}")
+        now, chance = self.now, random.Random(f"{self.seed} {run.id} {run.attempt}")
         earlier = [agent for agent in self.of(run) if not agent.is_over(now)]
         assert not earlier, "an agent was started beside an earlier one of the same run"
         agent_id = f"{run.id}/{run.attempt}"
@@ -106,7 +111,7 @@ class AgentExecutor(ScriptedExecutor):
             return await super().execute(context)
         if self._host.away:
             return REFUSED
-        now = self._host.clock.now()
+        now = self._host.now
         if run.instruction is None:
             agent = self._host.start(run)
             await context.note_agent_run(agent.id, "session")
@@ -121,12 +126,12 @@ class AgentExecutor(ScriptedExecutor):
 
     async def has_moved_on(self, claim: Claim) -> bool:
         agent = self._host.agents[claim.run.agent_run_id or ""]
-        return not self._host.away and not agent.is_paused(self._host.clock.now())
+        return not self._host.away and not agent.is_paused(self._host.now)
 
     async def _watch(self, context: RunContext, agent: Agent) -> Outcome:
         heard = 0 if context.seen_index is None else context.seen_index + 1
         while True:
-            now = self._host.clock.now()
+            now = self._host.now
             while heard < agent.said(now):
                 context.emit(Said(type="RunContent", data={"content": f"{heard} "}, index=heard, is_text=True))
                 heard += 1

@@ -173,9 +173,9 @@ class World:
                     answers = [{"id": run.agent_run_id, "confirmation": True}]
                     await self.store.instruct(run.id, Instruction(kind=InstructionKind.CONTINUE, answers=answers))
                 case 1:
-                    agent, now = self.host.agents[run.agent_run_id or ""], self.clock.now()
-                    if agent.is_paused(now):
-                        agent.go_on(now)
+                    agent = self.host.agents[run.agent_run_id or ""]
+                    if agent.is_paused(self.host.now):
+                        agent.go_on(self.host.now)
                 case _:
                     pass
 
@@ -245,13 +245,13 @@ async def check(world: World) -> None:
 
 def check_state(world: World, run: Run, now: int) -> None:
     """Nothing is stuck, nothing is left running that nobody watches."""
-    alive = [agent for agent in world.host.of(run) if not agent.is_over(now)]
+    alive = [agent for agent in world.host.of(run) if not agent.is_over(world.host.now)]
     if run.status is RunStatus.RUNNING:
         assert alive, "a run stayed running though no agent does"
         assert run.worker_id == world.rig.worker.id, "a run stayed running though no worker holds it"
     elif run.status is RunStatus.PAUSED:
-        assert len(alive) == 1, "a run stayed paused though its agent is over"
         patience_ms = round((EVERY_SECONDS + 1) * SECOND)
+        assert alive or (run.review_at or 0) + patience_ms > now, "nobody looked at a paused run whose agent is over"
         assert run.approval_due_at is None or run.approval_due_at + patience_ms > now, "nobody ended a paused run"
     elif run.status.is_final and run.status is not RunStatus.LOST and run.error != REFUSED.error:
         assert not alive, "an agent goes on though its run is over"

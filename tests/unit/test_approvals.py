@@ -201,6 +201,13 @@ def test_single_answers_count_as_they_are() -> None:
     assert answered([SURE], {"step_requirements": [{"step_id": "s1", "confirmed": True}]}) == [
         {"step_id": "s1", "confirmed": True}
     ]
+    # What is not answered singly goes by the rest of the answers.
+    two = [CONFIRM, requirement(call("call_9", "pay", requires_confirmation=True))]
+    mixed = answered(two, {"action": "reject", "requirements": own})
+    assert [item["tool_execution"]["confirmed"] for item in mixed] == [True, False]
+    rounds = [step(requires_confirmation=True, confirmed=True), SURE]
+    latest = answered(rounds, {"step_requirements": [{"step_id": "s1", "confirmed": False}]})
+    assert latest == [rounds[0], {"step_id": "s1", "confirmed": False}]
 
 
 def test_an_answer_belongs_to_its_question() -> None:

@@ -33,7 +33,7 @@ from agentclock.engine import worker as worker_module
 from agentclock.engine.bus import Bus
 from agentclock.engine.eventlog import log_event
 from agentclock.engine.keeper import Declared
-from agentclock.engine.reviewer import EVERY_SECONDS
+from agentclock.engine.reviewer import CONCURRENCY, EVERY_SECONDS
 from agentclock.engine.service import Engine, EngineOptions
 from agentclock.ports import News, RunContext, Said
 from agentclock.store.sqlite import SqliteStore
@@ -409,6 +409,21 @@ async def test_a_slow_target_keeps_no_lease_from_being_renewed(store: SqliteStor
     executor.answered.set()
     await rig.tick()
     assert (await only(rig)).status is RunStatus.SUCCESS
+
+
+async def test_targets_are_asked_about_ten_runs_at_a_time(store: SqliteStore, clock: FakeClock) -> None:
+    executor = Slow()
+    for number in range(CONCURRENCY + 5):
+        await add(store, clock, id=f"s{number}", name=f"s{number}")
+    rig = await Rig(store, clock, executor, slots=50).begin()
+    await rig.tick()
+    clock.advance(seconds=5)
+    await rig.keeper.step()
+    await rig.until(lambda: executor.asked >= CONCURRENCY)
+    assert (executor.asked, rig.keeper.reviewer.asking) == (CONCURRENCY, CONCURRENCY + 5)
+    executor.answered.set()
+    await rig.tick()
+    assert {run.status for run in await rig.runs()} == {RunStatus.SUCCESS}
 
 
 async def test_what_is_being_asked_ends_with_the_keeper(store: SqliteStore, clock: FakeClock) -> None:

@@ -211,6 +211,8 @@ def test_lists_that_come_with_the_answer_are_sent_as_they_are() -> None:
     mine = [{"tool_call_id": "t", "confirmed": True, "extra": 1}]
     form = continue_form(TargetType.AGENT, requirements, {"tools": mine}, "s", "anna")
     assert form == {"tools": json.dumps(mine), "session_id": "s", "user_id": "anna"}
-    theirs = continue_form(TargetType.TEAM, requirements, {"requirements": [{"id": "x"}]}, "s", None)
-    assert theirs == {"requirements": '[{"id": "x"}]', "session_id": "s"}
+    theirs = continue_form(
+        TargetType.TEAM, requirements, {"requirements": [{"id": "r", "tool_execution": mine[0]}]}, "s", None
+    )
+    assert theirs == {"requirements": json.dumps([{"id": "r", "tool_execution": mine[0]}]), "session_id": "s"}
     assert continue_form(TargetType.AGENT, None, {"action": "approve"}, "s", None) == {"tools": "", "session_id": "s"}

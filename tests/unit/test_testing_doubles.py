@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.executor_help import recorder
 
 from agentclock.core.model import Outcome, OutcomeKind
 from agentclock.executor.supervision import supervised
-from agentclock.ports import Clock, Executor
+from agentclock.ports import Clock, Executor, Said
 from agentclock.testing import SUCCESS, FakeClock, ScriptedExecutor
 
 FAILED = Outcome(kind=OutcomeKind.FAILED, retryable=True)
@@ -83,6 +84,24 @@ async def test_held_calls_end_when_released_or_cancelled() -> None:
     assert (await tasks[3]).kind is OutcomeKind.FAILED
     assert await executor.execute(recorder().context)
     assert executor.peak_running == 4
+
+
+async def test_agents_speak_and_outlive_their_worker_as_they_are_told() -> None:
+    heard: list[Said] = []
+    hello = Said(type="RunStarted", data={})
+    executor = ScriptedExecutor(says=[hello], attachable=lambda claim: claim.run.attempt == 2)
+    executor.hold()
+    first, second = (replace(recorder().context, emit=heard.append) for _ in range(2))
+    second.claim = replace(second.claim, run=replace(second.claim.run, attempt=2))
+    tasks = [asyncio.create_task(executor.execute(context)) for context in (first, second)]
+    await executor.started(2)
+    for context in (first, second):
+        context.stopping.set()
+    assert [(await task).kind for task in tasks] == [OutcomeKind.LOST, OutcomeKind.DETACHED]
+    assert heard == [hello, hello]
+    assert not await executor.has_moved_on(first.claim)
+    executor.moved_on.add(first.claim.run.id)
+    assert await executor.has_moved_on(first.claim)
 
 
 async def test_supervision_tells_our_limit_from_a_timeout_of_the_work() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import structlog
@@ -13,6 +13,7 @@ from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from agentclock.agno.adapter import Binding, bind
 from agentclock.agno.databases import database_for
@@ -25,6 +26,8 @@ from agentclock.embed import embed
 from agentclock.logs import join_host_logging
 
 _ROOT: Final = "/schedules"
+#: The attribute of a database object that leads to its `_Tools`.
+_KEPT_AS: Final = "_agentclock_tools"
 #: The bounds of the setting; agno has none.
 _POLL_SECONDS: Final = (0.1, 300.0)
 
@@ -79,15 +82,17 @@ def install(
 
 def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None = None) -> None:
     """Lets the apps that `agent_os` makes from now on have agentclock for their scheduler, and agno's schedule tools
-    write to it. Raises ConfigError."""
+    write to it, from now on as well. Raises ConfigError."""
     if getattr(agent_os, "company", None) is not None:
         raise ConfigError(["company: its routines run on agno's own scheduler only; use agno.os.AgentOS for them"])
-    get_app, resync, tools = agent_os.get_app, agent_os.resync, _Tools(agent_os.db, rails)
+    get_app, resync, tools = agent_os.get_app, agent_os.resync, _Tools.on(agent_os.db)
+    # For what a script schedules before it asks for the app. This clockwork never starts, and never calls anything.
+    tools.lead_to(assemble(settings, app=_never), rails)
 
     def get_app_with_clockwork() -> FastAPI:
         app = get_app()
         may_cover = agent_os.on_route_conflict != "error"
-        tools.lead_to(install(app, settings, agent_os.settings, may_cover=may_cover))
+        tools.lead_to(install(app, settings, agent_os.settings, may_cover=may_cover), rails)
         return app
 
     def resync_with_clockwork(app: FastAPI) -> None:
@@ -99,16 +104,30 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
     agent_os.resync = resync_with_clockwork  # type: ignore[method-assign]
 
 
-class _Tools:
-    """Where agno's schedule tools on the database object of an AgentOS write to."""
+async def _never(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("nothing is called before the app is made")
 
-    def __init__(self, db: object, rails: GuardRails | None) -> None:
+
+class _Tools:
+    """Where agno's schedule tools on a database object write to. There is one of these for each such object, whatever
+    number of AgentOS share it."""
+
+    def __init__(self, db: object) -> None:
         self._db = db
-        self._rails = rails
         self._clockwork: Clockwork | None = None
         self._binding: Binding | None = None
 
-    def lead_to(self, clockwork: Clockwork) -> None:
+    @classmethod
+    def on(cls, db: object) -> _Tools:
+        present = getattr(db, _KEPT_AS, None)
+        if isinstance(present, cls):
+            return present
+        made = cls(db)
+        if hasattr(db, "get_schedule"):
+            setattr(db, _KEPT_AS, made)
+        return made
+
+    def lead_to(self, clockwork: Clockwork, rails: GuardRails | None) -> None:
         """An AgentOS makes a new app each time it is asked for one. Whichever lives has the tools, else the newest."""
         present = self._clockwork
         if clockwork is present or not hasattr(self._db, "get_schedule"):
@@ -117,7 +136,11 @@ class _Tools:
             return
         if self._binding is not None:
             self._binding.unbind()
-        self._clockwork, self._binding = clockwork, bind(self._db, clockwork, rails=self._rails)
+        self._clockwork, self._binding = clockwork, bind(self._db, clockwork, rails=rails)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """agno copies agents together with what hangs on their database."""
+        return self
 
 
 def _drop_agnos(app: Starlette) -> None:

@@ -46,16 +46,25 @@ _RETIMING: Final = frozenset(("cron_expr", "timezone"))
 
 class ScheduleDesk:
     """One coroutine for each of agno's methods. Errors of ours (GuardRail, InvalidField, StoreUnavailable ...) are
-    raised: agno's tools show their sentences to the agent."""
+    raised: agno's tools show their sentences to the agent. `may_lend`: whether pollers that are not ours may claim what
+    is due; they hold it for no longer than the desk lives."""
 
     def __init__(
-        self, store: Store, scheduler: Scheduler, clock: Clock, rails: GuardRails, told_times: ToldTimes
+        self,
+        store: Store,
+        scheduler: Scheduler,
+        clock: Clock,
+        rails: GuardRails,
+        told_times: ToldTimes,
+        *,
+        may_lend: bool = True,
     ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._clock = clock
         self._rails = rails
         self._told_times = told_times
+        self._may_lend = may_lend
         self._foreign = ForeignWork(store, scheduler, told_times)
         self._log = structlog.get_logger("agentclock.agno")
         # Between counting an owner's schedules and adding one, nobody else of this process may add one.
@@ -184,6 +193,8 @@ class ScheduleDesk:
     # pollers of others
 
     async def claim_due_schedule(self, worker_id: str, lock_grace_seconds: int) -> Row | None:
+        if not self._may_lend:
+            return None
         if await self._has_engine():
             self._told_times.forget_all()
             return None

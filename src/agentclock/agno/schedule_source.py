@@ -44,12 +44,14 @@ class DatabaseSource:
         rails: GuardRails,
         *,
         told_times: ToldTimes | None = None,
+        may_lend: bool = True,
         ring: Callable[[], None] = lambda: None,
         tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
         self._settings = settings.model_copy(update={"pool_size": _CONNECTIONS})
         self._rails = rails
         self._told_times = told_times or ToldTimes()
+        self._may_lend = may_lend
         self._ring = ring
         self._tell = tell
         self._opening = asyncio.Lock()
@@ -96,7 +98,7 @@ class DatabaseSource:
             publish=publish,
             targets=tuple(self._settings.targets),
         )
-        desk = ScheduleDesk(store, scheduler, clock, self._rails, self._told_times)
+        desk = ScheduleDesk(store, scheduler, clock, self._rails, self._told_times, may_lend=self._may_lend)
         return _Opened(loop=asyncio.get_running_loop(), store=store, wakeup=wakeup, desk=desk)
 
 
@@ -117,14 +119,21 @@ class ClockworkSource:
     """The database of a clockwork in this process, started or not.
 
     An SQLite file has one writing connection in a process: while the clockwork has it open, its store is used, which
-    takes calls from any event loop; before and after that, one is opened for each call. PostgreSQL's connections
-    belong to an event loop, so there the desk has some of its own.
+    takes calls from any event loop; before and after that, one is opened for each call, and what is due waits for the
+    clockwork. PostgreSQL's connections belong to an event loop, so there the desk has some of its own.
     """
 
     def __init__(self, clockwork: Clockwork, rails: GuardRails) -> None:
         self._clockwork = clockwork
         told_times = ToldTimes()
-        self._own = DatabaseSource(clockwork.settings, rails, told_times=told_times, ring=self._ring, tell=self._tell)
+        self._own = DatabaseSource(
+            clockwork.settings,
+            rails,
+            told_times=told_times,
+            may_lend=is_postgres(clockwork.settings.database),
+            ring=self._ring,
+            tell=self._tell,
+        )
         self._own_turn = asyncio.Lock()
         scheduler = Scheduler(
             clockwork.store,

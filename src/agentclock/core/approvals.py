@@ -73,14 +73,14 @@ def missing_answers(requirements: Json, answers: Mapping[str, Json]) -> list[str
 
 
 def answered(requirements: Json, answers: Mapping[str, Json]) -> list[Json]:
-    """The requirements with the answers filled in; a list that the answers bring along counts as it is.
+    """The requirements with the answers filled in. `requirements` itself is left unchanged.
 
-    `tools` in the answers stand for the tool calls of the same id. `requirements` itself is left unchanged.
+    What the answers bring along singly (`tools`, `requirements`, `step_requirements`) counts as it is, in place of
+    the requirement for the same tool call or step; the rest of the answers holds for all others.
     """
     filled = copy.deepcopy(_objects(requirements))
-    own = answers.get("step_requirements" if _are_steps(filled) else "requirements")
-    if isinstance(own, list):
-        return own
+    for own in _objects(answers.get("step_requirements" if _are_steps(filled) else "requirements")):
+        _put(filled, own)
     calls = {call.get("tool_call_id"): call for call in _objects(answers.get("tools"))}
     for requirement in filled:
         call = calls.get(_tool_call(requirement).get("tool_call_id"))
@@ -100,6 +100,19 @@ def same_questions(one: Json, other: Json) -> bool:
 
 def _objects(value: Json) -> list[_Object]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _put(requirements: list[_Object], own: _Object) -> None:
+    """In place of the last one for the same thing: a workflow's earlier ones are history."""
+    for index in reversed(range(len(requirements))):
+        if _id_of(requirements[index]) == _id_of(own):
+            requirements[index] = own
+            return
+    requirements.append(own)
+
+
+def _id_of(requirement: _Object) -> Json:
+    return requirement.get("step_id") or _tool_call(requirement).get("tool_call_id") or requirement.get("id")
 
 
 def _are_steps(requirements: list[_Object]) -> bool:

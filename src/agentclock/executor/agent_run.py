@@ -59,10 +59,10 @@ class Call:
         A workflow that goes on after a pause streams only to whoever let it go on, and is cancelled with that
         connection. Out of process a connection is worth less than the run: there it goes on without a stream.
         """
-        run = self.run
-        was_answered = run.instruction is not None and run.instruction.kind is InstructionKind.CONTINUE
-        is_workflow = self.component is TargetType.WORKFLOW
-        return is_workflow and not self.target.in_process and (was_answered or bool(run.requirements))
+        instruction = self.run.instruction
+        if instruction is None or self.component is not TargetType.WORKFLOW or self.target.in_process:
+            return False
+        return instruction.kind is InstructionKind.CONTINUE or bool(self.run.requirements)
 
 
 class AgentRun:
@@ -94,7 +94,7 @@ class AgentRun:
         )
         self._streams = streams
         self._fields = wire.call_fields(call.payload, self.questions.session_id, schedule.user_id)
-        self._is_accepted = has_begun and run.agent_run_id is not None
+        self._is_accepted = has_begun and run.agent_run_id == self.questions.run_id
         self._is_resumable = True
         self.shows_life = not call.is_unseen
         self.maybe_started = has_begun
@@ -167,9 +167,9 @@ class AgentRun:
         except TimeoutError:
             self.questions.went_wrong("not_caught_up", "events of the end may be missing")
         told = self.relay.ending
-        return (
-            replace(outcome, error=told.error) if failed and told is not None and told.kind is outcome.kind else outcome
-        )
+        if failed and told is not None and told.kind is outcome.kind:
+            return replace(outcome, error=told.error)
+        return outcome
 
     async def stop(self, kind: OutcomeKind, why: str, patience_seconds: float | None = None) -> Outcome:
         """Cancels the run and sees to it, for a bounded time, that it stops; answers what became of it."""
@@ -189,6 +189,8 @@ class AgentRun:
         match ended.kind:
             case OutcomeKind.SUCCESS:
                 return ended
+            case OutcomeKind.PAUSED if kind is OutcomeKind.LOST:
+                return ended  # it waits in the database, whatever becomes of this process
             case OutcomeKind.PAUSED:
                 said = "the run waited for a human, and AgentOS was told to cancel it"
             case _:

@@ -93,14 +93,17 @@ def continue_form(
     filled = answered(requirements, answers)
     match component:
         case TargetType.AGENT:
-            calls = [item.get("tool_execution") or item for item in filled if isinstance(item, dict)]
-            name, value = "tools", answers.get("tools") or calls
+            name, value = "tools", _calls_of(filled) or answers.get("tools")
         case TargetType.TEAM:
             name, value = "requirements", filled
         case TargetType.WORKFLOW:
             name, value = "step_requirements", [item for item in filled if not _is_step_error(item)]
     form = {name: json.dumps(value, ensure_ascii=False) if value else "", "session_id": session_id}
     return form if user_id is None else {**form, "user_id": user_id}
+
+
+def _calls_of(requirements: list[Json]) -> list[Json]:
+    return [item.get("tool_execution") or item for item in requirements if isinstance(item, dict)]
 
 
 def usable_id(value: Json) -> str | None:
