@@ -250,11 +250,10 @@ async def test_what_is_due_before_the_clockwork_starts_waits_for_it(tmp_path: Pa
     await clockwork.start()
     try:
 
-        async def is_over() -> bool:
-            runs = (await clockwork.scheduler.runs(made.id)).items
-            return [item.run.status for item in runs] == ["failed"]
+        async def is_taken() -> bool:
+            return [item.run.attempt for item in (await clockwork.scheduler.runs(made.id)).items] == [1]
 
-        await until(is_over)
+        await until(is_taken)
     finally:
         await clockwork.stop()
     await asyncio.to_thread(binding.unbind)

@@ -8,11 +8,13 @@ is nothing to claim. What others tell of runs that they did not claim here is ke
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agentclock.agno.schedule_rows import Row, instant, run_row
-from agentclock.agno.told_times import ToldTimes
+from agentclock.agno.told_times import ToldTimes, due_now
+from agentclock.core.errors import NotFound
 from agentclock.core.lifecycle import Settlement, settle
 from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, RetryPolicy, RunStatus, Schedule
 from agentclock.core.planning import Plan, Situation, plan
@@ -71,12 +73,24 @@ class ForeignWork:
         if await self._store.acquire_engine(worker, lease_seconds) is not None:
             return None
         self._workers[poller] = worker
+        await self._make_due()
         claim = await self._next(worker.id)
         if claim is None:
             await self._retire(poller)
             return None
         self._held[claim.schedule.id] = _Held(claim=claim, poller=poller)
         return claim
+
+    async def _make_due(self) -> None:
+        """What others told a time for that has come, although by the timetable it has not."""
+        for schedule_id in self._told_times.come(await self._store.now()):
+
+            def change(schedule: Schedule, now: Instant) -> Schedule:
+                return schedule if self._told_times.of(schedule) is None else due_now(schedule, now)
+
+            with suppress(NotFound):
+                await self._scheduler.alter(schedule_id, change)
+            self._told_times.forget(schedule_id)
 
     async def _next(self, worker_id: str) -> Claim | None:
         while True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -198,7 +197,6 @@ class ScheduleDesk:
         if await self._has_engine():
             self._told_times.forget_all()
             return None
-        await self._make_due()
         claim = await self._foreign.claim(worker_id, lock_grace_seconds)
         return None if claim is None else schedule_row(claim.schedule, claim.run)
 
@@ -296,18 +294,6 @@ class ScheduleDesk:
         rests = schedule is None or schedule.next_fire_at is None
         if schedule is not None and not rests and not await self._asks_for_a_run({"next_run_at": next_run_at}):
             await self._note_told(schedule, next_run_at)
-
-    async def _make_due(self) -> None:
-        """What others told a time for that has come, although by the timetable it has not."""
-        now = max(await self._store.now(), self._clock.now())
-        for schedule_id in self._told_times.come(now):
-
-            def change(schedule: Schedule, now: Instant) -> Schedule:
-                return schedule if self._told_times.of(schedule) is None else due_now(schedule, now)
-
-            with suppress(NotFound):
-                await self._scheduler.alter(schedule_id, change)
-            self._told_times.forget(schedule_id)
 
     async def _our_run(self, run_id: str) -> Row | None:
         run = None if text_fault(run_id) else await self._store.get_run(run_id)
