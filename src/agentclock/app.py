@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +80,8 @@ class Clockwork:
     """One process's agentclock, wired up. `start` and `stop` are idempotent enough for any host's lifespan.
 
     `home`: the event loop that it lives on while its database is open, for those who come from other threads.
-    `at_stop` is called, in a thread, when the engine has stopped: by whoever opened something of its own.
+    `at_start` is done beside everything else once the database is open; `at_stop` is called, in a thread, when the
+    engine has stopped: by whoever opened something of its own.
     """
 
     settings: Settings
@@ -94,8 +95,10 @@ class Clockwork:
     runs: Runs
     hub: Hub
     home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    at_start: list[Callable[[], Coroutine[None, None, None]]] = field(default_factory=list, init=False)
     at_stop: list[Callable[[], None]] = field(default_factory=list, init=False)
     _opening: asyncio.Task[None] | None = field(default=None, init=False)
+    _errands: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def start(self) -> None:
         """Opens the database and starts the engine. A database that is away is waited for in the background."""
@@ -109,6 +112,9 @@ class Clockwork:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+        for errand in self._errands:
+            errand.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
         await self.hub.close()
         await self.engine.stop()
         for leave in tuple(self.at_stop):
@@ -124,6 +130,7 @@ class Clockwork:
         self.hub.open()
         await self.wakeup.start(self.engine.ring, self._hear)
         self.engine.start()
+        self._errands = [asyncio.create_task(_reported(errand())) for errand in self.at_start]
 
     def _hear(self, news: News) -> None:
         self.engine.hear(news)
@@ -147,6 +154,13 @@ class Clockwork:
         if self.engine.trouble != str(error):
             structlog.get_logger("agentclock").error("database_unavailable", error=str(error))
         self.engine.trouble = str(error)
+
+
+async def _reported(errand: Coroutine[None, None, None]) -> None:
+    try:
+        await errand
+    except Exception:
+        structlog.get_logger("agentclock").exception("errand_failed")
 
 
 def assemble(

@@ -195,7 +195,7 @@ async def test_a_retry_waits_and_is_claimed_again(store: Store, clock: FakeClock
     clock.advance(60)
     (second,) = (await store.claim("w1", 1)).claims
     assert (second.run.attempt, second.run.fence, second.run.started_at) == (2, 2, START)
-    assert (second.run.agent_run_id, second.run.session_id) == ("agent-1", "session-1")
+    assert (second.run.agent_run_id, second.run.session_id) == (None, "session-1")
     await end(store, second, replace(SUCCESS, agent_run_id="agent-2"))
     done = await run_of(store, first.run.id)
     assert (done.status, done.agent_run_id, done.session_id) == (RunStatus.SUCCESS, "agent-2", "session-1")
@@ -204,6 +204,7 @@ async def test_a_retry_waits_and_is_claimed_again(store: Store, clock: FakeClock
         (1, RunStatus.FAILED, "try again"),
         (2, RunStatus.SUCCESS, None),
     ]
+    assert [a.agent_run_id for a in await store.attempts(done.id)] == ["agent-1", "agent-2"]
 
 
 async def test_a_refused_connection_spends_no_attempt(store: Store, clock: FakeClock) -> None:

@@ -43,7 +43,7 @@ def database_for(db: object) -> str:
     if db is None:
         log.warning("database_chosen", database=UNATTACHED, reason="the app has no database to keep schedules beside")
         return UNATTACHED
-    address = _address_of(db)
+    address = address_of(db)
     if address.partition("://")[0].partition("+")[0] in ("postgresql", "postgres"):
         return _postgres(_split(address))
     path = _sqlite_path(address)
@@ -53,8 +53,8 @@ def database_for(db: object) -> str:
     return _beside(path)
 
 
-def _address_of(db: object) -> str:
-    """A URL or a path. The engine counts more than the URL beside it, as it does for agno."""
+def address_of(db: object) -> str:
+    """A URL or a path; raises ConfigError. The engine counts more than the URL beside it, as it does for agno."""
     if isinstance(db, str | Path):
         return str(db)
     url = getattr(getattr(db, "db_engine", None), "url", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
@@ -24,6 +24,7 @@ from agentclock.store.rows import (
 )
 from agentclock.store.sqlite_file import Session, id_list
 
+_AGENT_RUN_ID: Final = RUN_COLUMNS.index("agent_run_id")
 _STATUS, _ATTEMPT, _FENCE, _WORKER_ID, _WORKER, _INSTRUCTION, _STARTED_AT, _ATTEMPT_STARTED_AT = map(
     RUN_COLUMNS.index,
     ("status", "attempt", "fence", "worker_id", "worker", "instruction", "started_at", "attempt_started_at"),
@@ -45,6 +46,7 @@ def claim(session: Session, worker_id: str, limit: int) -> Claimed:
         if run[_INSTRUCTION] is None:
             run[_ATTEMPT] += 1
             run[_ATTEMPT_STARTED_AT] = now
+            run[_AGENT_RUN_ID] = None
         elif run[_ATTEMPT_STARTED_AT] is None:
             run[_ATTEMPT_STARTED_AT] = now
 
@@ -85,6 +87,7 @@ def _claim_values(run: Run) -> dict[str, Any]:
         "worker": run.worker,
         "started_at": run.started_at,
         "attempt_started_at": run.attempt_started_at,
+        "agent_run_id": run.agent_run_id,
     }
 
 

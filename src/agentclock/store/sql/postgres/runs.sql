@@ -17,7 +17,8 @@ WITH me AS MATERIALIZED (
         worker_id = :worker_id, worker = (SELECT me.name FROM me),
         started_at = coalesce(r.started_at, :now::timestamptz, now()),
         attempt_started_at = coalesce(
-            CASE WHEN r.instruction IS NOT NULL THEN r.attempt_started_at END, :now::timestamptz, now())
+            CASE WHEN r.instruction IS NOT NULL THEN r.attempt_started_at END, :now::timestamptz, now()),
+        agent_run_id = CASE WHEN r.instruction IS NOT NULL THEN r.agent_run_id END
     FROM picked WHERE r.id = picked.id
     RETURNING {run_columns}
 ), resumed AS (

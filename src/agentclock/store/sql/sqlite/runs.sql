@@ -11,7 +11,7 @@ SELECT min(r.available_at) FROM {prefix}runs r WHERE r.status = 'pending' AND r.
 -- local: claim_run
 UPDATE {prefix}runs SET
     status = 'running', attempt = :attempt, fence = :fence, worker_id = :worker_id, worker = :worker,
-    started_at = :started_at, attempt_started_at = :attempt_started_at
+    started_at = :started_at, attempt_started_at = :attempt_started_at, agent_run_id = :agent_run_id
 WHERE id = :id AND status = 'pending';
 
 -- local: fail_run
@@ -62,24 +62,27 @@ WHERE run_id = :id AND number = :attempt_number;
 DELETE FROM {prefix}attempts WHERE run_id = :id AND number = :attempt_number;
 
 -- name: release_waiting
--- One at a time: the oldest waiting run of each schedule that has nothing else active.
+-- One at a time: the oldest waiting run of each schedule that has nothing else active. A schedule is looked at once,
+-- however many of its runs wait.
 UPDATE {prefix}runs SET available_at = :now WHERE id IN (
-    SELECT min(r.id) FROM {prefix}runs r
-    WHERE r.status = 'pending' AND r.available_at IS NULL AND NOT EXISTS (
+    SELECT (SELECT min(r.id) FROM {prefix}runs r
+            WHERE r.schedule_id = w.schedule_id AND r.status = 'pending' AND r.available_at IS NULL)
+    FROM (SELECT DISTINCT r.schedule_id FROM {prefix}runs r
+          WHERE r.status = 'pending' AND r.available_at IS NULL) w
+    WHERE NOT EXISTS (
         SELECT 1 FROM {prefix}runs o
-        WHERE o.schedule_id = r.schedule_id AND o.status IN ('pending', 'running', 'paused')
-            AND (o.status <> 'pending' OR o.available_at IS NOT NULL))
-    GROUP BY r.schedule_id);
+        WHERE o.schedule_id = w.schedule_id AND o.status IN ('pending', 'running', 'paused')
+            AND (o.status <> 'pending' OR o.available_at IS NOT NULL)));
 
 -- name: release_waiting_of
 UPDATE {prefix}runs SET available_at = :now WHERE id IN (
-    SELECT min(r.id) FROM {prefix}runs r
-    WHERE r.schedule_id IN (SELECT value FROM json_each(:ids))
-        AND r.status = 'pending' AND r.available_at IS NULL AND NOT EXISTS (
-            SELECT 1 FROM {prefix}runs o
-            WHERE o.schedule_id = r.schedule_id AND o.status IN ('pending', 'running', 'paused')
-                AND (o.status <> 'pending' OR o.available_at IS NOT NULL))
-    GROUP BY r.schedule_id);
+    SELECT (SELECT min(r.id) FROM {prefix}runs r
+            WHERE r.schedule_id = w.value AND r.status = 'pending' AND r.available_at IS NULL)
+    FROM json_each(:ids) w
+    WHERE NOT EXISTS (
+        SELECT 1 FROM {prefix}runs o
+        WHERE o.schedule_id = w.value AND o.status IN ('pending', 'running', 'paused')
+            AND (o.status <> 'pending' OR o.available_at IS NOT NULL)));
 
 -- name: run_state
 SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id;
