@@ -164,13 +164,18 @@ async def _reported(errand: Coroutine[None, None, None]) -> None:
 
 
 def assemble(
-    settings: Settings, *, app: ASGIApp | None = None, token: Callable[[], str | None] | None = None
+    settings: Settings,
+    *,
+    app: ASGIApp | None = None,
+    token: Callable[[], str | None] | None = None,
+    clock: Clock | None = None,
 ) -> Clockwork:
     """Wires one process up; nothing is opened yet. Raises ConfigError.
 
-    `app`: what serves targets in this process; they are sent `token()`.
+    `app`: what serves targets in this process; they are sent `token()`. `clock`: another one than the system's rules
+    what is due, which deadlines have passed and which leases are over.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     store, wakeup = make_store(settings, clock)
     bus = Bus()
     bus.subscribe(log_event)
