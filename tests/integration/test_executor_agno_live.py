@@ -284,6 +284,7 @@ async def test_a_host_that_died_in_the_middle(tmp_path: Path) -> None:
     """Its successor has the run's state in the database, RUNNING for ever, and has the paused run still."""
     async with host(tmp_path / "os.db") as (process, url), executor_for(url) as executor:
         waiting_call, waiting = await paused(executor, "agents/spender")
+        asking_call, asking = await paused(executor, "workflows/asking")
         call = begun("/agents/slow/runs")
         running = asyncio.create_task(executor.execute(call.context))
         await call.heard.reaches(3)
@@ -296,7 +297,11 @@ async def test_a_host_that_died_in_the_middle(tmp_path: Path) -> None:
         lost = await executor.execute(order(InstructionKind.ATTACH, outcome, call).context)
         taken = order(InstructionKind.CONTINUE, waiting, waiting_call, {"action": "approve"})
         final = await executor.execute(taken.context)
+        asked = order(InstructionKind.CONTINUE, asking, asking_call, {"action": "approve"})
+        answered = await executor.execute(asked.context)
     assert lost.kind is OutcomeKind.LOST
     assert "AgentOS says that the run goes on, but shows no sign of it" in str(lost.error)
     assert (final.kind, taken.types[0]) == (OutcomeKind.SUCCESS, "RunContinued")
     assert "spent 1" in final.output["content"]
+    # AgentOS sends all that it has stored of a workflow, whatever it is asked for: what is on record does not come again.
+    assert (answered.kind, asked.types) == (OutcomeKind.SUCCESS, ["StepContinued"])

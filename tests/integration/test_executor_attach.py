@@ -217,6 +217,39 @@ async def test_a_run_that_was_never_started(fake: FakeAgentOS, executor: TargetE
     assert len(fake.calls_of("cancel")) == 1
 
 
+async def test_a_worker_that_stops_before_the_answer_claims_nothing() -> None:
+    """Nobody knows whether the start has reached AgentOS: no id goes on record, so that nobody says it has."""
+    asked = asyncio.Event()
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    port = unused_port()
+    server = await asyncio.start_server(stall, "127.0.0.1", port)
+    async with server, executor_for(f"http://127.0.0.1:{port}") as executor:
+        call = recorder(payload=MESSAGE)
+        running = asyncio.create_task(executor.execute(call.context))
+        await asked.wait()
+        call.context.stopping.set()
+        outcome = await running
+    assert (outcome.kind, outcome.agent_run_id, call.noted) == (OutcomeKind.DETACHED, None, [])
+
+
+@pytest.mark.parametrize(("hindrance", "said"), [(500, "asked to cancel, AgentOS said HTTP 500"), (None, None)])
+async def test_whether_a_run_that_is_given_up_was_told_to_stop(
+    fake: FakeAgentOS, executor: TargetExecutor, hindrance: int | None, said: str | None
+) -> None:
+    call, _ = await begun(fake, executor)
+    fake.restart()
+    fake.hinder("cancel", hindrance)
+    outcome = await executor.execute(call.taken_up(ATTACH, **noted(call)).context)
+    told = f"AgentOS could not be told to cancel it ({said})" if said else "AgentOS was told to cancel it"
+    assert str(outcome.error).endswith(f"; {told}")
+
+
 async def test_a_host_that_was_restarted(fake: FakeAgentOS, executor: TargetExecutor) -> None:
     """AgentOS says RUNNING for ever."""
     call, run = await begun(fake, executor)

@@ -19,6 +19,7 @@ from agentclock.core.events import RunChanged
 from agentclock.core.model import Claim
 from agentclock.live import Cut, Gone, Hub, Item, Logged, Over, State, Trouble, topic
 from agentclock.live.exit import server_wants_exit
+from agentclock.live.hub import PROMISE_SECONDS
 from agentclock.live.viewer import Looker
 from agentclock.ports import News
 
@@ -164,6 +165,25 @@ async def test_a_closed_hub_ends_its_streams_and_takes_no_more(here: World) -> N
         here.hub.check_room()
     here.hub.open()
     here.hub.check_room()
+
+
+async def test_many_who_come_at_once_get_no_more_streams_than_there_are(here: World) -> None:
+    """Between the question for room and the begin of the stream others ask as well."""
+    claim, _ = await running(here)
+    hub = Hub(here.store, clock=here.clock, wants_exit=lambda: False, stream_limit=2)
+    hub.check_room()
+    hub.check_room()
+    with pytest.raises(Unavailable):
+        hub.check_room()
+    async with aclosing(hub.follow(claim.run.id)) as items:
+        await anext(items)
+        with pytest.raises(Unavailable):
+            hub.check_room()
+        here.clock.advance(PROMISE_SECONDS)  # whoever asked second never came
+        hub.check_room()
+        with pytest.raises(Unavailable):
+            hub.check_room()
+    await hub.close()
 
 
 async def test_closing_does_not_wait_for_a_database_that_hangs(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,12 +96,12 @@ class Continuation:
                 text, _ = await answer.text(ERROR_BODY_LIMIT_BYTES)
                 return _Reply(refusal=refusing_answer(answer.status, answer.reason, answer.headers, text))
             if answer.media_type == "text/event-stream":
+                run.relay.begin_leg()
                 await run.relay.read(answer, patience_seconds=run.patience.idle if may_leave else None)
                 return _Reply()
             text, _ = await answer.text(STATUS_LIMIT_BYTES)
             return _Reply(outcome=wire.outcome_of_status(json_object(text)))
 
-        run.relay.begin_leg()
         patience_seconds = run.patience.idle if form["stream"] == "true" else None
         return await run.exchange(run.questions.proceed(form), read, patience_seconds)
 

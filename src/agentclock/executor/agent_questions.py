@@ -113,8 +113,8 @@ class Questions:
             )
         return State(code=answer.status, outcome=wire.outcome_of_status(data), trace=hash(text))
 
-    async def cancel(self) -> None:
-        """Tells AgentOS to stop the run. Never raises for what AgentOS does."""
+    async def cancel(self) -> str | None:
+        """Tells AgentOS to stop the run; answers what was in the way. Never raises for what AgentOS does."""
         url = self._part("/cancel").update_query(session_id=self.session_id)
         await self.take_turn()
         try:
@@ -122,12 +122,15 @@ class Questions:
                 asyncio.timeout(self._patience.answer),
                 self._transport.send(self._target, self._request("POST", url)) as answer,
             ):
-                if answer.status >= 300:
-                    self.went_wrong("cancel_refused", f"asked to cancel, AgentOS said HTTP {answer.status}")
+                if answer.status < 300:
+                    return None
+                event, trouble = "cancel_refused", f"asked to cancel, AgentOS said HTTP {answer.status}"
         except TimeoutError:
-            self.went_wrong("cancel_failed", f"asked to cancel, AgentOS said nothing for {self._patience.answer:g} s")
+            event, trouble = "cancel_failed", f"asked to cancel, AgentOS said nothing for {self._patience.answer:g} s"
         except (NotConnected, ConnectionBroken, NotHttp) as error:
-            self.went_wrong("cancel_failed", str(error))
+            event, trouble = "cancel_failed", str(error)
+        self.went_wrong(event, trouble)
+        return trouble
 
     def resume(self, last_index: int | None) -> Request:
         """For the stream of what came after event number `last_index`."""

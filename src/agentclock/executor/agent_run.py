@@ -69,8 +69,8 @@ class AgentRun:
     """One agent run and what a worker does with it. Nothing that AgentOS does raises; LeaseLost does, when the run
     belongs to somebody else by now.
 
-    `maybe_started`: AgentOS may have the run. `lives_here`: if it has, then on behalf of this worker. `shows_life`:
-    whether AgentOS has a way of showing that the run is alive.
+    `maybe_started`: AgentOS may have the run; `is_accepted`: it has said so. `lives_here`: if it has, then on behalf of
+    this worker. `shows_life`: whether AgentOS has a way of showing that the run is alive.
     """
 
     def __init__(self, streams: Transport, questions: Transport, patience: Patience, call: Call) -> None:
@@ -94,7 +94,7 @@ class AgentRun:
         )
         self._streams = streams
         self._fields = wire.call_fields(call.payload, self.questions.session_id, schedule.user_id)
-        self._is_accepted = has_begun and run.agent_run_id == self.questions.run_id
+        self.is_accepted = has_begun and run.agent_run_id == self.questions.run_id
         self._is_resumable = True
         self.shows_life = not call.is_unseen
         self.maybe_started = has_begun
@@ -120,7 +120,7 @@ class AgentRun:
             self.maybe_started = False
             return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(error))
         except NotHttp as error:
-            if not self._is_accepted:
+            if not self.is_accepted:
                 text = f"target '{call.target.name}' at {call.target.base_url} did not answer in HTTP: {error}"
                 return Outcome(kind=OutcomeKind.FAILED, error=text)
             self.broke(error)
@@ -228,7 +228,7 @@ class AgentRun:
         self.status_code = answer.status
         if not 200 <= answer.status < 300:
             return await self._refused(answer)
-        self._is_accepted = True
+        self.is_accepted = True
         if answer.media_type == "text/event-stream":
             await self.hear(answer)
             if self.relay.ending is None:
@@ -248,7 +248,7 @@ class AgentRun:
     async def _refused(self, answer: Answer) -> Outcome | None:
         text, _ = await answer.text(ERROR_BODY_LIMIT_BYTES)
         if answer.status in _PROXY_TROUBLE and (await self.questions.state()).code == 200:
-            self._is_accepted = True
+            self.is_accepted = True
             self.questions.went_wrong("proxy_trouble", f"HTTP {answer.status}")
             return None
         self.maybe_started = False
@@ -273,7 +273,7 @@ class AgentRun:
 
     def unknown(self, state: State) -> Outcome:
         """What a run is that AgentOS has not known for too long."""
-        if self._is_accepted:
+        if self.is_accepted:
             error = "AgentOS accepted the run but does not know it any more"
             return Outcome(kind=OutcomeKind.LOST, retryable=True, error=error)
         if self.call.run.instruction is not None:
@@ -283,8 +283,8 @@ class AgentRun:
 
     async def _note_acceptance(self, state: State) -> None:
         """Whoever knows the run must have accepted it, under the ids that we asked for."""
-        if state.code == 200 and not self._is_accepted:
-            self._is_accepted = True
+        if state.code == 200 and not self.is_accepted:
+            self.is_accepted = True
             await self.call.context.note_agent_run(self.questions.run_id, self.questions.session_id)
 
     async def _told(self) -> Outcome | None:
@@ -307,11 +307,12 @@ class AgentRun:
         return outcome
 
     async def _give_up(self, hopeless: Outcome) -> Outcome:
-        await self.questions.cancel()
+        refusal = await self.questions.cancel()
         outcome = (await self.questions.state()).outcome
         if outcome is not None and outcome.kind is OutcomeKind.SUCCESS:
             return await self.complete(outcome)
-        return replace(hopeless, error=f"{hopeless.error}; AgentOS was told to cancel it")
+        told = f"AgentOS could not be told to cancel it ({refusal})" if refusal else "AgentOS was told to cancel it"
+        return replace(hopeless, error=f"{hopeless.error}; {told}")
 
 
 class _Search:

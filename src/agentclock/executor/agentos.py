@@ -78,13 +78,15 @@ class AgentOSExecutor:
     def _presentable(self, outcome: Outcome, run: AgentRun, blotter: Blotter) -> Outcome:
         output, stored = outcome.output or {}, run.call.run
         has_begun = stored.instruction is not None
+        # Whoever takes the run up must not believe AgentOS to have it because we hoped so.
+        has_ids = run.is_accepted if outcome.kind is OutcomeKind.DETACHED else run.maybe_started
         content = blotter.json(output.get("content"))
         metrics = run.relay.tally.metrics(outcome.metrics)
         return replace(
             outcome,
             status_code=outcome.status_code or run.status_code or (stored.status_code if has_begun else None),
-            agent_run_id=run.questions.run_id if run.maybe_started else None,
-            session_id=run.questions.session_id if run.maybe_started else None,
+            agent_run_id=run.questions.run_id if has_ids else None,
+            session_id=run.questions.session_id if has_ids else None,
             error=blotter.error(outcome.error) if outcome.error else None,
             input=blotter.json(stored.input if has_begun and stored.input is not None else run.input),
             output=output_of(content, output.get("content_type"), self._cap_bytes),

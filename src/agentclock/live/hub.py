@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
@@ -42,6 +43,8 @@ PULSE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = (1.0, 10.0)
 #: The changes of all runs are remembered for so long after the last viewer has left.
 LINGER_SECONDS: Final = 60.0
+#: Room that was promised is kept for so long: whoever asked for it may have left before the stream began.
+PROMISE_SECONDS: Final = 5.0
 
 
 class Hub:
@@ -67,6 +70,7 @@ class Hub:
         self._stream_limit = stream_limit
         self._stream_max_seconds = stream_max_seconds
         self._viewers: set[Viewer] = set()
+        self._promised: deque[float] = deque()
         self._topics: dict[str, Topic] = {}
         self._feed: Feed | None = None
         self._feed_left_at = 0.0
@@ -110,11 +114,15 @@ class Hub:
         return len(self._viewers)
 
     def check_room(self) -> None:
-        """Raises Unavailable when no further stream can be opened."""
+        """Raises Unavailable when no further stream can be opened; else there is room for one that begins soon."""
         if self._is_closed or self._wants_exit():
             raise Unavailable("The server stops: try again")
-        if len(self._viewers) >= self._stream_limit:
+        now = self._clock.monotonic()
+        while self._promised and now - self._promised[0] >= PROMISE_SECONDS:
+            self._promised.popleft()
+        if len(self._viewers) + len(self._promised) >= self._stream_limit:
             raise Unavailable(f"{self._stream_limit:,} event streams are open, the most one process serves")
+        self._promised.append(now)
 
     async def last_seq(self, run_id: str) -> int:
         """The number of a run's newest event, 0 without any."""
@@ -202,6 +210,8 @@ class Hub:
         lasts_seconds = self._stream_max_seconds * random.uniform(0.9, 1.0)
         viewer = Viewer(now, now + lasts_seconds)
         self._viewers.add(viewer)
+        if self._promised:
+            self._promised.popleft()
         if self._is_closed:
             viewer.end()
         elif self._ticking is None:
