@@ -86,7 +86,7 @@ def workflow(workflow_id: str, *steps: Step) -> Workflow:
     return Workflow(id=workflow_id, name=workflow_id, steps=list(steps), telemetry=False)
 
 
-def build(db_file: Path) -> AgentOS:
+def build(db_file: Path, **options: Any) -> AgentOS:
     return AgentOS(
         id="executor-test",
         db=SqliteDb(db_file=str(db_file)),
@@ -123,6 +123,7 @@ def build(db_file: Path) -> AgentOS:
             workflow("endless", Step(name="wait", agent=agent("w3", seconds=60.0))),
         ],
         telemetry=False,
+        **options,
     )
 
 

@@ -303,5 +303,5 @@ async def test_a_host_that_died_in_the_middle(tmp_path: Path) -> None:
     assert "AgentOS says that the run goes on, but shows no sign of it" in str(lost.error)
     assert (final.kind, taken.types[0]) == (OutcomeKind.SUCCESS, "RunContinued")
     assert "spent 1" in final.output["content"]
-    # AgentOS sends all that it has stored of a workflow, whatever it is asked for: what is on record does not come again.
+    # AgentOS sends all that it has stored of a workflow: what is on record does not come again.
     assert (answered.kind, asked.types) == (OutcomeKind.SUCCESS, ["StepContinued"])

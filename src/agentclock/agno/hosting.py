@@ -12,10 +12,12 @@ from agno.os import AgentOS
 from agno.os.settings import AgnoAPISettings
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from agentclock.agno.adapter import Binding, bind
+from agentclock.agno.continuing import ContinueAsOwner
 from agentclock.agno.databases import database_for
 from agentclock.agno.guard import AgnoGuard
 from agentclock.agno.guard_rails import GuardRails
@@ -75,6 +77,7 @@ def install(
     own_targets = [name for name, target in settings.targets.items() if target.in_process]
     _drop_agnos(app)
     _check_covered(app, may_cover=may_cover)
+    app.user_middleware.append(Middleware(ContinueAsOwner, settings=os_settings))
     embed(app, clockwork, guard=AgnoGuard(os_settings, own_targets=own_targets))
     app.state.agentclock = clockwork
     return clockwork

@@ -99,9 +99,10 @@ class Feed:
         schedule_ids, self._schedule_ids = self._schedule_ids, set()
         anything, self._anything = self._anything, False
         try:
-            for schedule_id in sorted(schedule_ids):
-                run_ids |= await self._see_schedule(schedule_id)
-            await self._see_runs(run_ids, anything=anything)
+            now = await self._store.now() if anything else None
+            await self._see_schedules(schedule_ids, run_ids, now)
+            await self._see_runs(run_ids, now)
+            self._since = self._since if now is None else now
         except Exception as error:
             self._run_ids |= run_ids
             self._schedule_ids |= schedule_ids
@@ -113,59 +114,68 @@ class Feed:
         for viewer in self.viewers:
             viewer.stir()
 
-    async def _see_schedule(self, schedule_id: str) -> set[str]:
-        """Answers the runs that changed with it."""
+    async def _see_schedules(self, schedule_ids: set[str], run_ids: set[str], now: Instant | None) -> None:
+        """Those named and, at time `now`, any that changed. Adds the runs that changed with them to `run_ids`."""
+        found = set[str]()
+        if now is not None:
+            found = set(await self._store.schedules_since(self._horizon(now), PAGE))
+        for schedule_id in sorted(schedule_ids | found):
+            is_news = self._since is not None or schedule_id in schedule_ids
+            await self._see_schedule(schedule_id, is_news=is_news)
+            run_ids.update(run_id for run_id, of in self._active.items() if of == schedule_id)
+
+    async def _see_schedule(self, schedule_id: str, *, is_news: bool) -> None:
         try:
             schedule = await self._store.get_schedule(schedule_id)
         except CorruptRow as error:
             self._log.error("schedule_not_seen", schedule=schedule_id, reason=error.reason)
-            return set()
+            return
         if schedule is not None:
             self._remember_owner(schedule_id, schedule.user_id)
-        self._add(
-            Change(
-                seq=self.seq + 1,
-                schedule_id=schedule_id,
-                user_id=self._owners.get(schedule_id),
-                is_known_owner=schedule_id in self._owners,
-                schedule=None if schedule is None else _brief_schedule(schedule),
-            )
+        change = Change(
+            seq=self.seq + 1,
+            schedule_id=schedule_id,
+            user_id=self._owners.get(schedule_id),
+            is_known_owner=schedule_id in self._owners,
+            schedule=None if schedule is None else _brief_schedule(schedule),
         )
-        return {run_id for run_id, of in self._active.items() if of == schedule_id}
+        self._add(change, is_news=is_news)
 
-    async def _see_runs(self, run_ids: set[str], *, anything: bool) -> None:
-        found: dict[str, Run] = {}
-        is_first = self._since is None
-        now = await self._store.now() if anything else 0
-        if anything:
-            since = now if self._since is None else self._since - OVERLAP_SECONDS * SECOND
-            found = {run.id: run for run in await self._store.recent_runs(since, PAGE)}
-            run_ids = run_ids | self._active.keys()
-        named = sorted(run_ids - found.keys())
-        for start in range(0, len(named), PAGE):
-            found |= {run.id: run for run in await self._store.runs_by_id(named[start : start + PAGE])}
+    async def _see_runs(self, run_ids: set[str], now: Instant | None) -> None:
+        """Those named and, at time `now`, any that may have changed."""
+        named, found = set(run_ids), dict[str, Run]()
+        if now is not None:
+            found = {run.id: run for run in await self._store.recent_runs(self._horizon(now), PAGE)}
+            named |= self._active.keys()
+        others = sorted(named - found.keys())
+        for start in range(0, len(others), PAGE):
+            found |= {run.id: run for run in await self._store.runs_by_id(others[start : start + PAGE])}
         for run_id in sorted(found):
-            self._see_run(_brief_run(found[run_id]), is_news=not is_first or run_id in run_ids)
-        for run_id in run_ids - found.keys():
+            self._see_run(_brief_run(found[run_id]), is_news=self._since is not None or run_id in named)
+        for run_id in named - found.keys():
             self._active.pop(run_id, None)
-        if anything:
-            self._since = now
+
+    def _horizon(self, now: Instant) -> Instant:
+        """From when on things may have changed unseen."""
+        return (now if self._since is None else self._since) - OVERLAP_SECONDS * SECOND
 
     def _see_run(self, run: Run, *, is_news: bool) -> None:
-        """`is_news` False: whoever joins gets it with all that is active."""
         if run.status.is_final:
             self._active.pop(run.id, None)
         else:
             self._active[run.id] = run.schedule_id
         self._remember_owner(run.schedule_id, run.user_id)
-        before = self._latest.get(run.id)
-        if is_news and (before is None or before.run != run):
-            self._add(Change(seq=self.seq + 1, schedule_id=run.schedule_id, user_id=run.user_id, run=run))
+        change = Change(seq=self.seq + 1, schedule_id=run.schedule_id, user_id=run.user_id, run=run)
+        self._add(change, is_news=is_news)
 
-    def _add(self, change: Change) -> None:
+    def _add(self, change: Change, *, is_news: bool) -> None:
+        """What is known already is not shown again. `is_news` False: it was so before anybody watched, and whoever
+        joins is shown all that is active."""
+        before, self._latest[change.subject] = self._latest.get(change.subject), change
+        if not is_news or (before is not None and change.is_like(before)):
+            return
         self.seq = change.seq
         self._changes.append(change)
-        self._latest[change.subject] = change
         while len(self._changes) > REMEMBERED:
             oldest = self._changes.popleft()
             if self._latest.get(oldest.subject) is oldest:

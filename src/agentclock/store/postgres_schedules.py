@@ -101,6 +101,10 @@ async def stale_zone_schedules(session: Session, version: str, limit: int) -> li
     return [row[0] for row in await session.rows("stale_zone_schedules", version=version, limit=limit)]
 
 
+async def schedules_since(session: Session, since: Instant, limit: int) -> list[str]:
+    return [row[0] for row in await session.rows("schedules_since", since=since, limit=max(0, limit))]
+
+
 async def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | None, slots: int) -> Fired:
     """Lock, look, write, look for the next: the same few statements for one schedule and for hundreds."""
     rows = await session.rows("due_schedules", limit=max(0, limit), worker_id=clean_text(worker_id))

@@ -153,6 +153,9 @@ class SqliteStore:
     async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
         return await self._read(sqlite_schedules.stale_zone_schedules, version, limit)
 
+    async def schedules_since(self, since: Instant, limit: int) -> list[str]:
+        return await self._read(sqlite_schedules.schedules_since, since, limit)
+
     # firing
 
     async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:

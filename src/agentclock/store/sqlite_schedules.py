@@ -89,6 +89,10 @@ def stale_zone_schedules(session: Session, version: str, limit: int) -> list[str
     return [row[0] for row in session.rows("stale_zone_schedules", version=version, limit=limit)]
 
 
+def schedules_since(session: Session, since: Instant, limit: int) -> list[str]:
+    return [row[0] for row in session.rows("schedules_since", since=since, limit=max(0, limit))]
+
+
 def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | None, slots: int) -> Fired:
     now = session.now
     rows = session.rows("due_schedules", now=now, limit=limit)

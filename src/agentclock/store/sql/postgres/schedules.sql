@@ -98,3 +98,9 @@ SELECT s.id FROM {prefix}schedules s
 WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL AND s.cron_expr IS NOT NULL
     AND s.zone_data_version IS DISTINCT FROM :version
 ORDER BY s.next_fire_at LIMIT :limit::bigint;
+
+-- name: schedules_since
+-- Asked while somebody watches and others may have changed something: reading them all costs less than an index.
+SELECT s.id FROM {prefix}schedules s
+WHERE greatest(s.created_at, s.updated_at, s.deleted_at) >= :since::timestamptz
+ORDER BY greatest(s.created_at, s.updated_at, s.deleted_at) DESC LIMIT :limit::bigint;

@@ -70,3 +70,9 @@ SELECT s.id FROM {prefix}schedules s
 WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL AND s.cron_expr IS NOT NULL
     AND s.zone_data_version IS NOT :version
 ORDER BY s.next_fire_at LIMIT :limit;
+
+-- name: schedules_since
+-- Asked while somebody watches and others may have changed something: reading them all costs less than an index.
+SELECT s.id FROM {prefix}schedules s
+WHERE max(s.created_at, coalesce(s.updated_at, 0), coalesce(s.deleted_at, 0)) >= :since
+ORDER BY max(s.created_at, coalesce(s.updated_at, 0), coalesce(s.deleted_at, 0)) DESC LIMIT :limit;
