@@ -40,7 +40,7 @@ PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 #: Pages whose commands people copy.
 GUIDES: Final = [ROOT / "README.md", *sorted((DOCS / "tutorial").glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
 #: Methods of a logger, and those of ours that take the name of a log event first.
-LOGGERS: Final = frozenset({"debug", "info", "warning", "error", "exception", "_went_wrong"})
+LOGGERS: Final = frozenset({"debug", "info", "warning", "error", "exception", "went_wrong"})
 #: Errors that the REST interface has no status for.
 INNER_ERRORS: Final = frozenset({"ConfigError", "LeaseLost", "CorruptRow", "Denied"})
 #: What errors are made with, where it is more than nothing.

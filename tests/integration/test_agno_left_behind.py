@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import agno.os
 import pytest
 from agno.db.sqlite import SqliteDb
 from structlog.testing import capture_logs
+from tests.agno_host import greeter, living
+from tests.processes import until
 
+from agentclock.agno import attach
 from agentclock.agno.left_behind import look_for_schedules_left_behind
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings
@@ -50,6 +55,21 @@ async def test_what_fires_no_more_is_named_with_the_remedy(clockwork: Clockwork,
     (line,) = [entry for entry in logs if entry["event"] == "schedules_left_behind"]
     assert line["count"] == 2
     assert "agentclock import agno" in line["hint"]
+
+
+@pytest.mark.parametrize("by_app", [False, True], ids=["AgentOS", "its app"])
+async def test_an_app_says_so_when_it_starts_and_has_the_tools(tmp_path: Path, by_app: bool) -> None:
+    db = SqliteDb(db_file=str(tmp_path / "theirs.db"))
+    db.create_schedule(agnos("one"))
+    agent_os = agno.os.AgentOS(agents=[greeter()], db=db, telemetry=False)
+    app = attach(agent_os.get_app(), db) if by_app else attach(agent_os).get_app()
+    with capture_logs() as logs:
+        async with living(app) as client:
+            await until(lambda: any(entry["event"] == "schedules_left_behind" for entry in logs))
+            made = await asyncio.to_thread(db.create_schedule, agnos("two"))
+            assert made is not None
+            shown = (await client.get("/schedules")).json()["data"]
+    assert [schedule["id"] for schedule in shown] == ["two"]
 
 
 async def test_nothing_is_said_where_agno_kept_none(clockwork: Clockwork, tmp_path: Path) -> None:

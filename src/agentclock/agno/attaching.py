@@ -35,9 +35,9 @@ def attach(host: HostT, db: object = None, *, guard_rails: GuardRails | None = N
         agent_os: Any = host
         take_over(agent_os, embedded_settings(settings, db=agent_os.db if db is None else db), rails=guard_rails)
     elif isinstance(host, Starlette) and hasattr(host.state, "agent_os_id"):
-        from agentclock.agno.hosting import embedded_settings, install  # noqa: PLC0415
+        from agentclock.agno.hosting import embedded_settings, install, serve_tools  # noqa: PLC0415
 
-        install(host, embedded_settings(settings, db=db))
+        serve_tools(db, install(host, embedded_settings(settings, db=db)), guard_rails)
     elif isinstance(host, Starlette):
         if db is not None:
             settings.setdefault("database", database_for(db))

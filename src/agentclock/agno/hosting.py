@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from agentclock.agno.continuing import ContinueAsOwner
 from agentclock.agno.databases import database_for
 from agentclock.agno.guard import AgnoGuard
 from agentclock.agno.guard_rails import GuardRails
+from agentclock.agno.left_behind import look_for_schedules_left_behind
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
@@ -95,7 +97,7 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
     def get_app_with_clockwork() -> FastAPI:
         app = get_app()
         may_cover = agent_os.on_route_conflict != "error"
-        tools.lead_to(install(app, settings, agent_os.settings, may_cover=may_cover), rails)
+        serve_tools(agent_os.db, install(app, settings, agent_os.settings, may_cover=may_cover), rails)
         return app
 
     def resync_with_clockwork(app: FastAPI) -> None:
@@ -105,6 +107,14 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
     agent_os._scheduler_enabled = False
     agent_os.get_app = get_app_with_clockwork  # type: ignore[method-assign]
     agent_os.resync = resync_with_clockwork  # type: ignore[method-assign]
+
+
+def serve_tools(db: object, clockwork: Clockwork, rails: GuardRails | None) -> None:
+    """Lets agno's schedule tools on the database object `db` write to `clockwork`; what agno's own scheduler kept there
+    is looked for when it starts."""
+    _Tools.on(db).lead_to(clockwork, rails)
+    if clockwork.home is None and hasattr(db, "get_schedule"):
+        clockwork.at_start[:] = [partial(look_for_schedules_left_behind, db, clockwork)]
 
 
 async def _never(scope: Scope, receive: Receive, send: Send) -> None:
