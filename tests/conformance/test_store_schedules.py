@@ -306,6 +306,22 @@ async def test_schedules_planned_with_other_zone_data_are_found(store: Store) ->
     assert len(await store.stale_zone_schedules("2026a", 1)) == 1
 
 
+async def test_schedules_that_changed_lately_are_found(store: Store, clock: FakeClock) -> None:
+    names = ("kept", "edited", "deleted")
+    await store.insert_schedules([schedule(name, created_at=START) for name in names])
+    assert await store.schedules_since(START, 10) == dict.fromkeys(names, 1)
+    assert await store.schedules_since(START + 1, 10) == {}
+    clock.advance(ms=MINUTE)
+    await store.change_schedule("edited", lambda s, now: replace(s, name="renamed"))
+    clock.advance(ms=MINUTE)
+    await store.delete_schedule("deleted")
+    await store.insert_schedules([schedule("new", created_at=START + MINUTE)])
+    assert await store.schedules_since(START + MINUTE, 10) == {"edited": 2, "deleted": 2, "new": 1}
+    assert await store.schedules_since(START + 2 * MINUTE, 10) == {"deleted": 2}
+    assert await store.schedules_since(START, 1) == {"deleted": 2}
+    assert await store.schedules_since(START, 0) == {}
+
+
 async def test_the_store_tells_the_time(store: Store, clock: FakeClock) -> None:
     clock.advance(ms=MINUTE + 1)
     assert await store.now() == clock.now() == START + MINUTE + 1

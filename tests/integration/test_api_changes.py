@@ -188,7 +188,44 @@ async def test_news_of_everything_finds_what_began_and_what_ended(here: World) -
         quick = await pending(here, "quick")
         await here.settle(quick)
         apart.hear(News(everything=True))
-        assert sorted(runs(await seen.take(2))) == sorted([(claim.run.id, "success"), (quick.run.id, "success")])
+        shown = await seen.take(3)
+        assert sorted(runs(shown)) == sorted([(claim.run.id, "success"), (quick.run.id, "success")])
+        assert [frame.data["name"] for frame in shown if frame.event == "schedule"] == ["quick"]
+    await apart.close()
+
+
+async def test_news_of_everything_finds_changed_schedules_once(here: World) -> None:
+    kept, gone = await here.create(), (await here.scheduler.create(DRAFT | {"name": "gone"})).id
+    here.clock.advance(feed.OVERLAP_SECONDS + 1)
+    apart = Hub(here.store, clock=here.clock, wants_exit=lambda: False)
+    async with stream(app_of_hub(here, apart), EVENTS) as seen, passing_time(here):
+        await seen.take(1)
+        await here.scheduler.change(kept, {"name": "renamed"})
+        await here.scheduler.delete(gone)
+        apart.hear(News(everything=True))
+        shown = await seen.take(2)
+        assert sorted((frame.data["id"], frame.data["change"]) for frame in shown) == sorted(
+            [(kept, "changed"), (gone, "deleted")]
+        )
+        apart.hear(News(everything=True))
+        made = (await here.scheduler.create(DRAFT | {"name": "new"})).id
+        assert [frame.data["id"] for frame in await seen.take(1)] == [made]
+    await apart.close()
+
+
+async def test_what_was_over_before_anybody_watched_is_no_news(here: World) -> None:
+    for name in ("one", "two"):
+        await here.settle(await pending(here, name))
+    claim, _ = await running(here)
+    apart = Hub(here.store, clock=here.clock, wants_exit=lambda: False)
+    async with stream(app_of_hub(here, apart), EVENTS) as seen, passing_time(here):
+        (snapshot,) = await seen.take(1)
+        assert snapshot.data["total_count"] == 1
+        apart.hear(News(everything=True))
+        await here.clock.sleep(hub.LOOK_SECONDS[1] * 2)
+        await here.settle(claim)
+        apart.hear(News(everything=True))
+        assert runs(await seen.take(1)) == [(claim.run.id, "success")]
     await apart.close()
 
 

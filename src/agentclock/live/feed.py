@@ -49,6 +49,8 @@ class Feed:
         self._schedule_ids: set[str] = set()
         self._anything = True
         self._since: Instant | None = None
+        #: Of the schedules that changed lately, as the last look around found them.
+        self._versions: dict[str, int] = {}
         self._looked = asyncio.Event()
         self._looker = Looker(self._look, clock, PAUSE_SECONDS)
         self._log = structlog.get_logger("agentclock.live")
@@ -116,13 +118,15 @@ class Feed:
 
     async def _see_schedules(self, schedule_ids: set[str], run_ids: set[str], now: Instant | None) -> None:
         """Those named and, at time `now`, any that changed. Adds the runs that changed with them to `run_ids`."""
-        found = set[str]()
+        versions = self._versions
         if now is not None:
-            found = set(await self._store.schedules_since(self._horizon(now), PAGE))
+            versions = await self._store.schedules_since(self._horizon(now), PAGE)
+        found = {schedule_id for schedule_id, version in versions.items() if self._versions.get(schedule_id) != version}
         for schedule_id in sorted(schedule_ids | found):
             is_news = self._since is not None or schedule_id in schedule_ids
             await self._see_schedule(schedule_id, is_news=is_news)
             run_ids.update(run_id for run_id, of in self._active.items() if of == schedule_id)
+        self._versions = versions
 
     async def _see_schedule(self, schedule_id: str, *, is_news: bool) -> None:
         try:
@@ -171,8 +175,11 @@ class Feed:
     def _add(self, change: Change, *, is_news: bool) -> None:
         """What is known already is not shown again. `is_news` False: it was so before anybody watched, and whoever
         joins is shown all that is active."""
-        before, self._latest[change.subject] = self._latest.get(change.subject), change
-        if not is_news or (before is not None and change.is_like(before)):
+        before = self._latest.get(change.subject)
+        if before is not None and change.is_like(before):
+            return
+        self._latest[change.subject] = change
+        if not is_news:
             return
         self.seq = change.seq
         self._changes.append(change)

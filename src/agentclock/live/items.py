@@ -76,6 +76,10 @@ class Change:
         """What it is a change of."""
         return self.schedule_id if self.run is None else self.run.id
 
+    def is_like(self, other: Change) -> bool:
+        """Whether it shows the same."""
+        return (self.run, self.schedule) == (other.run, other.schedule)
+
     def is_for(self, user_id: str | None) -> bool:
         """Whether somebody confined to the rows of this owner (None: not confined) may see it."""
         return user_id is None or (self.is_known_owner and self.user_id == user_id)

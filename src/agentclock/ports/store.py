@@ -76,8 +76,8 @@ class Store(Protocol):
     async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
         """Ids of enabled, due-some-time schedules whose next_fire_at was computed with other zone data."""
 
-    async def schedules_since(self, since: Instant, limit: int) -> list[str]:
-        """Ids of those created, changed or deleted at or after `since`: the newest `limit`, in no order."""
+    async def schedules_since(self, since: Instant, limit: int) -> dict[str, int]:
+        """Ids and versions of those created, changed or deleted at or after `since`: the newest `limit`."""
 
     # firing
 

@@ -164,7 +164,7 @@ class PostgresStore:
     async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
         return await self._read(postgres_schedules.stale_zone_schedules, version, limit)
 
-    async def schedules_since(self, since: Instant, limit: int) -> list[str]:
+    async def schedules_since(self, since: Instant, limit: int) -> dict[str, int]:
         return await self._read(postgres_schedules.schedules_since, since, limit)
 
     # firing

@@ -101,8 +101,9 @@ async def stale_zone_schedules(session: Session, version: str, limit: int) -> li
     return [row[0] for row in await session.rows("stale_zone_schedules", version=version, limit=limit)]
 
 
-async def schedules_since(session: Session, since: Instant, limit: int) -> list[str]:
-    return [row[0] for row in await session.rows("schedules_since", since=since, limit=max(0, limit))]
+async def schedules_since(session: Session, since: Instant, limit: int) -> dict[str, int]:
+    rows = await session.rows("schedules_since", since=since, limit=max(0, limit))
+    return {row[0]: row[1] for row in rows}
 
 
 async def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | None, slots: int) -> Fired:

@@ -153,7 +153,7 @@ class SqliteStore:
     async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
         return await self._read(sqlite_schedules.stale_zone_schedules, version, limit)
 
-    async def schedules_since(self, since: Instant, limit: int) -> list[str]:
+    async def schedules_since(self, since: Instant, limit: int) -> dict[str, int]:
         return await self._read(sqlite_schedules.schedules_since, since, limit)
 
     # firing

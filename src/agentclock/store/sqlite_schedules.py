@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
-from agentclock.core.model import Run, RunStatus, Schedule
+from agentclock.core.model import Instant, Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
 from agentclock.store.columns import SCHEDULE_COLUMNS
@@ -89,8 +89,8 @@ def stale_zone_schedules(session: Session, version: str, limit: int) -> list[str
     return [row[0] for row in session.rows("stale_zone_schedules", version=version, limit=limit)]
 
 
-def schedules_since(session: Session, since: Instant, limit: int) -> list[str]:
-    return [row[0] for row in session.rows("schedules_since", since=since, limit=max(0, limit))]
+def schedules_since(session: Session, since: Instant, limit: int) -> dict[str, int]:
+    return dict(session.rows("schedules_since", since=since, limit=max(0, limit)))
 
 
 def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | None, slots: int) -> Fired:

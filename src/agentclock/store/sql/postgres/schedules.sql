@@ -101,6 +101,6 @@ ORDER BY s.next_fire_at LIMIT :limit::bigint;
 
 -- name: schedules_since
 -- Asked while somebody watches and others may have changed something: reading them all costs less than an index.
-SELECT s.id FROM {prefix}schedules s
+SELECT s.id, s.version FROM {prefix}schedules s
 WHERE greatest(s.created_at, s.updated_at, s.deleted_at) >= :since::timestamptz
 ORDER BY greatest(s.created_at, s.updated_at, s.deleted_at) DESC LIMIT :limit::bigint;

@@ -73,6 +73,6 @@ ORDER BY s.next_fire_at LIMIT :limit;
 
 -- name: schedules_since
 -- Asked while somebody watches and others may have changed something: reading them all costs less than an index.
-SELECT s.id FROM {prefix}schedules s
+SELECT s.id, s.version FROM {prefix}schedules s
 WHERE max(s.created_at, coalesce(s.updated_at, 0), coalesce(s.deleted_at, 0)) >= :since
 ORDER BY max(s.created_at, coalesce(s.updated_at, 0), coalesce(s.deleted_at, 0)) DESC LIMIT :limit;
