@@ -73,9 +73,7 @@ async def test_an_hour_and_two_restarts_later_the_agent_goes_on(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("action", "expected"), [("cancel", RunStatus.CANCELLED), ("fail", RunStatus.FAILED)], ids=["cancel", "fail"]
 )
-async def test_what_nobody_approves_ends_as_the_schedule_says(
-    tmp_path: Path, action: str, expected: RunStatus
-) -> None:
+async def test_what_nobody_approves_ends_as_the_schedule_says(tmp_path: Path, action: str, expected: RunStatus) -> None:
     clock = FakeClock()
     async with day(tmp_path, clock) as clockwork:
         fields = {"approval_timeout_seconds": HOUR, "approval_timeout_action": action, "max_retries": 3}
