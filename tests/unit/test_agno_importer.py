@@ -12,7 +12,7 @@ import pytest
 from agno.scheduler.cron import compute_next_run
 
 from agentclock.agno.importer import Fate, Importer, ImportReport, ScheduleReport
-from agentclock.agno.importer_cron import NoComparison, agno_next_run, compare_year, in_words, read_expression
+from agentclock.agno.importer_cron import Comparer, NoComparison, agno_next_run, compare_year, in_words, read_expression
 from agentclock.agno.importer_history import read_history
 from agentclock.agno.importer_schedule import Remark, remarks_on, schedule_of
 from agentclock.core.cron import Cron, CronError
@@ -69,7 +69,7 @@ def attempt(row_id: str, number: int, began: int, ended: int | None, status: str
 
 def remarks(**fields: Any) -> list[Remark]:
     given = row(**fields)
-    return list(remarks_on(given, schedule_of(given, NOW_MS), NOW_MS, agno_next_run()))
+    return list(remarks_on(given, schedule_of(given, NOW_MS), NOW_MS, Comparer(NOW, agno_next_run())))
 
 
 # expressions
@@ -147,6 +147,29 @@ def test_the_rule_of_the_two_day_fields_shows_in_frequent_expressions_too() -> N
         assert "only if that is a Monday" in next(in_words(found, cron, zone))
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_what_is_compared_once_for_many_gives_the_same_words(zone: str) -> None:
+    place, comparer = Zone.load(zone), Comparer(NOW, agno_next_run())
+    texts = ["30 2 * * *", "0 7 * * *", "0 0 1 * 1", "0 0 */2 * 1", "30 1 1 * *", "30 2 25 10 *", "0 12 * * sun", "@daily"]
+    for text in texts * 2:
+        cron = Cron.parse(text)
+        year = compare_year(text, zone, cron, place, NOW, agno_next_run())
+        assert list(comparer.differences(text, zone, cron, place)) == list(in_words(year, cron, place)), text
+
+
+def test_thousands_of_schedules_do_not_each_take_a_year() -> None:
+    asked, next_run = [], agno_next_run()
+
+    def counted(text: str, zone: str, after: int) -> int:
+        asked.append(text)
+        return next_run(text, zone, after)
+
+    comparer, zone = Comparer(NOW, counted), Zone.load("UTC")
+    for minute in range(60):
+        assert not comparer.differences(f"{minute} 9 * * *", "UTC", Cron.parse(f"{minute} 9 * * *"), zone)
+    assert len(asked) < 366 + 60 * 5
+
+
 @pytest.mark.parametrize("missing", ["croniter", "pytz"])
 async def test_without_croniter_nothing_is_compared(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
@@ -210,7 +233,7 @@ def test_what_agno_reads_as_its_default_is_our_default() -> None:
 def test_older_releases_lack_columns() -> None:
     given = {name: value for name, value in row().items() if name not in ("user_id", "locked_by", "updated_at")}
     assert schedule_of(given, NOW_MS).user_id is None
-    assert not list(remarks_on(given, schedule_of(given, NOW_MS), NOW_MS, agno_next_run()))
+    assert not list(remarks_on(given, schedule_of(given, NOW_MS), NOW_MS, Comparer(NOW, agno_next_run())))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from agentclock.agno.importer_cron import NextRun
+from agentclock.agno.importer_cron import Comparer, NextRun
 from agentclock.agno.importer_history import History, read_history
 from agentclock.agno.importer_schedule import Remark, changed_fields, remarks_on, schedule_of
 from agentclock.agno.importer_source import AgnoSource, Row
 from agentclock.audit import all_schedules
 from agentclock.core.errors import Conflict, InvalidField, NameTaken
-from agentclock.core.model import Instant, Run, Schedule
+from agentclock.core.model import SECOND, Instant, Run, Schedule
 from agentclock.ports import Store
 
 _HISTORY_BATCH: Final = 500
@@ -101,10 +101,10 @@ class Importer:
         """
         if apply and self.store is None:
             raise ValueError("nothing can be written without a store")
-        there = await self._there()
-        reports = []
+        there, reports = await self._there(), []
+        comparer = None if self.next_run is None else Comparer(self.now // SECOND, self.next_run)
         for row in await self.source.schedules():
-            report = self._judged(row, there)
+            report = self._judged(row, there, comparer)
             if apply and report.fate is Fate.NEW:
                 report = await self._insert(report)
             if report.fate is Fate.NEW and report.schedule is not None:
@@ -121,7 +121,7 @@ class Importer:
                 known.add(schedule)
         return known
 
-    def _judged(self, row: Row, there: _Known) -> ScheduleReport:
+    def _judged(self, row: Row, there: _Known, comparer: Comparer | None) -> ScheduleReport:
         """What would become of the row; nothing is written."""
         report = ScheduleReport(
             id=str(row["id"]), name=str(row.get("name")), fate=Fate.REFUSED, agno_cron=str(row.get("cron_expr") or "")
@@ -140,7 +140,7 @@ class Importer:
             return replace(report, fate=Fate.CHANGED if changed else Fate.EQUAL, why=why, schedule=ours)
         if (schedule.user_id, schedule.name) in there.names:
             return replace(report, fate=Fate.NAME_TAKEN, why=_taken(schedule))
-        remarks = tuple(remarks_on(row, schedule, self.now, self.next_run))
+        remarks = tuple(remarks_on(row, schedule, self.now, comparer))
         return replace(report, fate=Fate.NEW, schedule=schedule, remarks=remarks)
 
     async def _insert(self, report: ScheduleReport) -> ScheduleReport:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from agentclock.agno.importer_cron import NextRun, compare_year, in_words, read_expression
+from agentclock.agno.importer_cron import Comparer, read_expression
 from agentclock.agno.importer_source import Row
 from agentclock.agno.schedule_rows import PROVENANCE_COLUMNS
 from agentclock.core.cron import Cron, CronError
@@ -78,9 +78,9 @@ def changed_fields(theirs: Schedule, ours: Schedule) -> list[str]:
     return [name for name in Schedule.__slots__ if getattr(one, name) != getattr(other, name)]
 
 
-def remarks_on(row: Row, schedule: Schedule, now: Instant, next_run: NextRun | None) -> Iterator[Remark]:
-    """What is different from now on. Without `next_run` the fires of a year are not compared."""
-    yield from _on_timetable(row, schedule, now, next_run)
+def remarks_on(row: Row, schedule: Schedule, now: Instant, comparer: Comparer | None) -> Iterator[Remark]:
+    """What is different from now on. Without `comparer` the fires of a year are not compared."""
+    yield from _on_timetable(row, schedule, comparer)
     if schedule.enabled and not _is_locked(row):
         yield from _on_next_run(row, schedule, now)
     yield from _on_lock(row, now)
@@ -118,18 +118,17 @@ def _drift(row: Row) -> str | None:
     return f"endpoint_drift:{endpoint}!={kind}:{target_id}"
 
 
-def _on_timetable(row: Row, schedule: Schedule, now: Instant, next_run: NextRun | None) -> Iterator[Remark]:
+def _on_timetable(row: Row, schedule: Schedule, comparer: Comparer | None) -> Iterator[Remark]:
     theirs = row.get("cron_expr") or ""
     if not schedule.cron_expr:
         yield Remark(field="cron_expr", text="on demand: it runs only when triggered, as in agno")
         return
     if schedule.cron_expr != theirs:
         yield Remark(field="cron_expr", text=f"{theirs!r} is written {schedule.cron_expr!r} here")
-    if next_run is None:
+    if comparer is None:
         return
     cron, zone = Cron.parse(schedule.cron_expr), Zone.load(schedule.timezone)
-    year = compare_year(theirs, str(row.get("timezone") or "UTC"), cron, zone, now // SECOND, next_run)
-    for text in in_words(year, cron, zone):
+    for text in comparer.differences(theirs, str(row.get("timezone") or "UTC"), cron, zone):
         yield Remark(field="cron_expr", text=text, fires_differently=True)
 
 
