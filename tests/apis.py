@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import httpx2
 from fastapi import FastAPI
@@ -147,7 +148,46 @@ async def world() -> AsyncIterator[World]:
         await store.close()
 
 
+class _Part:
+    """Stands for one part of whatever world is on stage."""
+
+    def __init__(self, stage: _Stage, name: str) -> None:
+        self._stage = stage
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(getattr(self._stage.world, self._name), attribute)
+
+
+class _Stage:
+    """One app for many worlds, one at a time: to make an app takes longer than most tests."""
+
+    world: World
+
+    def __init__(self) -> None:
+        scheduler, runs, hub = (_Part(self, name) for name in ("scheduler", "runs", "hub"))
+        self.app = FastAPI()
+        add_routes(
+            self.app,
+            cast(Scheduler, scheduler),
+            cast(Runs, runs),
+            cast(Hub, hub),
+            trigger_wait_seconds=0,
+            listener=lambda: self.world.listener,
+        )
+
+
+@cache
+def _stage() -> _Stage:
+    return _Stage()
+
+
 def app_of(somewhere: World, *, guard: Guard | None = None, trigger_wait_seconds: float = 0) -> FastAPI:
+    """Without options it is the same app for every world, and the world of the last call is the one it shows."""
+    if guard is None and not trigger_wait_seconds:
+        stage = _stage()
+        stage.world = somewhere
+        return stage.app
     app = FastAPI()
     add_routes(
         app,
