@@ -12,7 +12,10 @@ import pytest
 from agno.db.sqlite import SqliteDb
 from agno.os.utils import flatten_routes
 from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from structlog.testing import capture_logs
 from tests.agno_host import created, greeter, living, triggered
+from tests.processes import until
 
 from agentclock.agno import attach
 from agentclock.core.errors import ConfigError
@@ -62,6 +65,42 @@ async def test_attaching_twice_is_attaching_once(db: SqliteDb) -> None:
     async with living(app) as client:
         assert len((await client.get("/schedules")).json()["data"]) == 0
         assert app.state.agentclock is clockwork
+
+
+def test_attaching_twice_with_other_settings_is_an_error(db: SqliteDb) -> None:
+    agent_os = attach(agnos(db), concurrency=3)
+    assert attach(agent_os, concurrency=3).get_app().state.agentclock.settings.concurrency == 3
+    with pytest.raises(ConfigError, match="attached already, with other settings: database, concurrency differ"):
+        attach(agent_os, database="other.db")
+    app = attach(agnos(db).get_app(), db)
+    with pytest.raises(ConfigError, match="other settings: database differ"):
+        attach(app, database="other.db")
+
+
+async def test_a_scheduler_of_agnos_that_runs_beside_ours_is_told(db: SqliteDb) -> None:
+    app = attach(agnos(db, scheduler=True).get_app(), db)
+    with capture_logs() as logs:
+        async with living(app):
+            await until(lambda: any(entry["event"] == "two_schedulers" for entry in logs))
+
+
+def test_an_app_that_was_made_before_is_told(db: SqliteDb) -> None:
+    early, base = agnos(db), agnos(db, base_app=FastAPI())
+    early.get_app()
+    base.get_app()
+    with capture_logs() as logs:
+        attach(base)
+        attach(agnos(db))
+        assert logs == []
+        attach(early)
+    assert [entry["event"] for entry in logs] == ["app_made_before"]
+
+
+async def test_hosts_that_check_who_they_are_called(db: SqliteDb) -> None:
+    app = agnos(db).get_app()
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "os.test"])
+    async with living(attach(app, db)) as client:
+        assert (await triggered(client, (await created(client))["id"]))["status"] == "success"
 
 
 def test_what_is_no_app_is_refused() -> None:

@@ -299,3 +299,5 @@ def test_an_app_is_attached_to_once_and_before_it_serves(tmp_path: Path) -> None
         """It has begun to serve."""
     with pytest.raises(ConfigError, match="before the app serves its first request"):
         attach(served, str(tmp_path / "clock.db"))
+    with pytest.raises(TypeError, match="embed takes any ASGI app"):
+        attach(PlainTextResponse("hello"), str(tmp_path / "clock.db"))  # type: ignore[arg-type]

@@ -6,7 +6,11 @@ import contextvars
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from agno.os.authz.run_context import RunAuthorizationMiddleware
 from agno.run.authorization import authorization_scope
+from agno.tools.function import Function, FunctionCall
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
 from agentclock.agno.guard_rails import Author, GuardRails, narrowest_gap_seconds
 from agentclock.core.errors import GuardRail
@@ -74,6 +78,29 @@ def test_the_application_is_no_agent_and_a_tool_is_one() -> None:
     assert Author.here() == Author(is_agent=False)
     with authorization_scope(lambda: None):
         assert Author.here() == Author(is_agent=True)
+
+
+async def test_an_endpoint_of_the_application_is_no_agent_and_a_tool_called_in_it_is_one() -> None:
+    seen: list[Author] = []
+
+    def schedule() -> str:
+        seen.append(Author.here())
+        return "done"
+
+    async def endpoint(scope: Scope, _receive: Receive, _send: Send) -> None:
+        schedule()
+        await FunctionCall(function=Function.from_callable(schedule), arguments={}).aexecute()
+
+    async def hear() -> Message:
+        raise AssertionError
+
+    async def tell(_: Message) -> None:
+        raise AssertionError
+
+    app = FastAPI()
+    scope = {"type": "http", "path": "/", "headers": [], "state": {}, "app": app}
+    await RunAuthorizationMiddleware(endpoint, app)(scope, hear, tell)
+    assert seen == [Author(is_agent=False), Author(is_agent=True)]
 
 
 def test_code_inside_a_run_of_ours_is_an_agent_in_threads_too() -> None:

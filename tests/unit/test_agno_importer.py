@@ -150,7 +150,16 @@ def test_the_rule_of_the_two_day_fields_shows_in_frequent_expressions_too() -> N
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
 def test_what_is_compared_once_for_many_gives_the_same_words(zone: str) -> None:
     place, comparer = Zone.load(zone), Comparer(NOW, agno_next_run())
-    texts = ["30 2 * * *", "0 7 * * *", "0 0 1 * 1", "0 0 */2 * 1", "30 1 1 * *", "30 2 25 10 *", "0 12 * * sun", "@daily"]
+    texts = [
+        "30 2 * * *",
+        "0 7 * * *",
+        "0 0 1 * 1",
+        "0 0 */2 * 1",
+        "30 1 1 * *",
+        "30 2 25 10 *",
+        "0 12 * * sun",
+        "@daily",
+    ]
     for text in texts * 2:
         cron = Cron.parse(text)
         year = compare_year(text, zone, cron, place, NOW, agno_next_run())

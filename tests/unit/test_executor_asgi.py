@@ -67,11 +67,11 @@ async def test_the_scope_is_that_of_a_server() -> None:
     assert (scope["query_string"], scope["root_path"]) == (b"q=1&q=%C3%A4", "")
     assert (scope["scheme"], scope["server"], scope["client"]) == (
         "http",
-        ("agentclock.internal", 80),
+        ("127.0.0.1", 80),
         ("127.0.0.1", 0),
     )
     headers = dict(scope["headers"])
-    assert headers[b"host"] == b"agentclock.internal"
+    assert headers[b"host"] == b"127.0.0.1"
     assert b"content-length" not in headers
 
 

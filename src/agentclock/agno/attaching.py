@@ -24,10 +24,10 @@ def attach(host: HostT, db: object = None, *, guard_rails: GuardRails | None = N
     whose own endpoints may be scheduled then. `db` is the app's database: an agno database object, a URL or a path;
     an AgentOS has its own. agentclock keeps its tables beside it, in a schema or a file of their own (`database=` names
     another place). `guard_rails`: what agents of an AgentOS may schedule by themselves. `settings` are agentclock's, as
-    in `agentclock.config.Settings`. Raises ConfigError.
+    in `agentclock.config.Settings`. Attaching again with the same settings changes nothing. Raises ConfigError.
 
-    An AgentOS gets its own scheduler switched off. An app that was made with it on keeps it: agno's scheduler goes on
-    with the schedules in agno's tables, which no route shows any more.
+    An AgentOS gets its own scheduler switched off. An app that was made with it on keeps it, which a warning says at
+    the start: agno's scheduler goes on with the schedules in agno's tables, which no route shows any more.
     """
     if _is_agent_os(host):
         from agentclock.agno.hosting import embedded_settings, take_over  # noqa: PLC0415 - imports agno
@@ -37,7 +37,7 @@ def attach(host: HostT, db: object = None, *, guard_rails: GuardRails | None = N
     elif isinstance(host, Starlette) and hasattr(host.state, "agent_os_id"):
         from agentclock.agno.hosting import embedded_settings, install, serve_tools  # noqa: PLC0415
 
-        serve_tools(db, install(host, embedded_settings(settings, db=db)), guard_rails)
+        serve_tools(db, install(host, embedded_settings(settings, db=db), db=db), guard_rails)
     elif isinstance(host, Starlette):
         if db is not None:
             settings.setdefault("database", database_for(db))

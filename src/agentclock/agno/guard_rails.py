@@ -17,6 +17,8 @@ from agentclock.embed.origin import RunOrigin, current_origin
 #: The narrowest gap is looked for among so many fires, as far ahead as an expression can hide one.
 _FIRES_LOOKED_AT: Final = 1_000
 _LOOK_AHEAD_MS: Final = 370 * DAY_SECONDS * SECOND
+#: The module of agno that opens the scope of a request, which is innermost as long as no tool is called.
+_REQUEST_SCOPES: Final = "agno.os.authz.run_context"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +88,16 @@ class Author:
 
 
 def _in_a_tool() -> bool:
-    """Whether agno executes a tool around us: it opens a scope for the caller's authority, even an empty one.
+    """Whether agno executes a tool around us: it opens a scope for the caller's authority, even an empty one. A request
+    to AgentOS has such a scope too, and the application's own endpoints answer in it.
 
     An agno that has no such scope (any more) leaves us without a sign; then everybody is taken for an agent.
     """
     scope = getattr(authorization, "_AUTHORITY", None)
-    return scope is None or scope.get() is not None
+    if scope is None:
+        return True
+    authority_of = scope.get()
+    return authority_of is not None and getattr(authority_of, "__module__", None) != _REQUEST_SCOPES
 
 
 def narrowest_gap_seconds(schedule: Schedule, now: Instant) -> int | None:

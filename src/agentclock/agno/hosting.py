@@ -22,7 +22,7 @@ from agentclock.agno.continuing import ContinueAsOwner
 from agentclock.agno.databases import database_for
 from agentclock.agno.guard import AgnoGuard
 from agentclock.agno.guard_rails import GuardRails
-from agentclock.agno.left_behind import look_for_schedules_left_behind
+from agentclock.agno.left_behind import look_for_another_scheduler, look_for_schedules_left_behind
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
@@ -32,6 +32,8 @@ from agentclock.logs import join_host_logging
 _ROOT: Final = "/schedules"
 #: The attribute of a database object that leads to its `_Tools`.
 _KEPT_AS: Final = "_agentclock_tools"
+#: The attribute of an AgentOS with the settings of the agentclock that it got.
+_TAKEN_WITH: Final = "_agentclock_settings"
 #: The bounds of the setting; agno has none.
 _POLL_SECONDS: Final = (0.1, 300.0)
 
@@ -62,16 +64,23 @@ def embedded_settings(
 
 
 def install(
-    app: Starlette, settings: Settings, os_settings: AgnoAPISettings | None = None, *, may_cover: bool = True
+    app: Starlette,
+    settings: Settings,
+    os_settings: AgnoAPISettings | None = None,
+    *,
+    db: object = None,
+    may_cover: bool = True,
 ) -> Clockwork:
     """Puts a clockwork into the app of an AgentOS, once; it starts and stops with the app. `app.state.agentclock` is
     the clockwork.
 
-    `os_settings`: those of the AgentOS, if they are known. `may_cover`: whether routes under /schedules that are not
-    agno's either may be there, behind ours. Raises ConfigError.
+    `os_settings`: those of the AgentOS, if they are known. `db`: its database, where agno's own scheduler may have left
+    something. `may_cover`: whether routes under /schedules that are not agno's either may be there, behind ours. Raises
+    ConfigError.
     """
     present: Clockwork | None = getattr(app.state, "agentclock", None)
     if present is not None:
+        _check_same(present.settings, settings)
         return present
     if not getattr(app.state, "internal_service_token", None):
         app.state.internal_service_token = secrets.token_urlsafe(32)
@@ -81,6 +90,9 @@ def install(
     _check_covered(app, may_cover=may_cover)
     app.user_middleware.append(Middleware(ContinueAsOwner, settings=os_settings))
     embed(app, clockwork, guard=AgnoGuard(os_settings, own_targets=own_targets))
+    clockwork.at_start.append(partial(look_for_another_scheduler, app))
+    if hasattr(db, "get_schedule"):
+        clockwork.at_start.append(partial(look_for_schedules_left_behind, db, clockwork))
     app.state.agentclock = clockwork
     return clockwork
 
@@ -90,6 +102,12 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
     write to it, from now on as well. Raises ConfigError."""
     if getattr(agent_os, "company", None) is not None:
         raise ConfigError(["company: its routines run on agno's own scheduler only; use agno.os.AgentOS for them"])
+    present: Settings | None = getattr(agent_os, _TAKEN_WITH, None)
+    if present is not None:
+        _check_same(present, settings)
+        return
+    _warn_of_earlier_apps(agent_os)
+    setattr(agent_os, _TAKEN_WITH, settings)
     get_app, resync, tools = agent_os.get_app, agent_os.resync, _Tools.on(agent_os.db)
     # For what a script schedules before it asks for the app. This clockwork never starts, and never calls anything.
     tools.lead_to(assemble(settings, app=_never), rails)
@@ -97,7 +115,8 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
     def get_app_with_clockwork() -> FastAPI:
         app = get_app()
         may_cover = agent_os.on_route_conflict != "error"
-        serve_tools(agent_os.db, install(app, settings, agent_os.settings, may_cover=may_cover), rails)
+        clockwork = install(app, settings, agent_os.settings, db=agent_os.db, may_cover=may_cover)
+        serve_tools(agent_os.db, clockwork, rails)
         return app
 
     def resync_with_clockwork(app: FastAPI) -> None:
@@ -110,11 +129,23 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
 
 
 def serve_tools(db: object, clockwork: Clockwork, rails: GuardRails | None) -> None:
-    """Lets agno's schedule tools on the database object `db` write to `clockwork`; what agno's own scheduler kept there
-    is looked for when it starts."""
+    """Lets agno's schedule tools on the database object `db` write to `clockwork`."""
     _Tools.on(db).lead_to(clockwork, rails)
-    if clockwork.home is None and hasattr(db, "get_schedule"):
-        clockwork.at_start[:] = [partial(look_for_schedules_left_behind, db, clockwork)]
+
+
+def _check_same(present: Settings, wanted: Settings) -> None:
+    """Attaching twice is attaching once, as long as both mean the same."""
+    differing = [name for name in Settings.model_fields if getattr(present, name) != getattr(wanted, name)]
+    if differing:
+        raise ConfigError([f"agentclock is attached already, with other settings: {', '.join(differing)} differ"])
+
+
+def _warn_of_earlier_apps(agent_os: AgentOS) -> None:
+    if agent_os.base_app is None and getattr(agent_os, "_cors_origin_policy", None) is not None:
+        structlog.get_logger("agentclock.agno").warning(
+            "app_made_before",
+            detail="apps that this AgentOS made before keep agno's schedules; ask get_app() for a new one",
+        )
 
 
 async def _never(scope: Scope, receive: Receive, send: Send) -> None:

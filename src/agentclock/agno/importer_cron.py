@@ -178,7 +178,7 @@ class Comparer:
         """Whether the times of day and the days are alike, each on their own. Then so are all fires; if not, which
         fires differ remains to be seen."""
         theirs, ours = agno_text.split(), cron.canonical.split()
-        if len(theirs) != len(ours):
+        if len(theirs) != len(ours) or len(ours) != len(_FIELD_NAMES):
             return False
         return self._is_part_alike([*theirs[:2], "*", "*", "*"], agno_zone, [*ours[:2], "*", "*", "*"], zone) and (
             self._is_part_alike(["0", "12", *theirs[2:]], agno_zone, ["0", "12", *ours[2:]], zone)

@@ -1,10 +1,12 @@
-"""Schedules in agno's own table that nobody fires any more: said once, at the start, with what to do."""
+"""What is left of agno's own scheduler, said once, at the start, with what to do: schedules in its table that nobody
+fires any more, or the scheduler itself, still at work."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import structlog
+from starlette.applications import Starlette
 
 from agentclock.agno.databases import MEMORY, address_of
 from agentclock.agno.importer_source import AgnoTables, SourceUnusable, open_source
@@ -12,6 +14,16 @@ from agentclock.app import Clockwork, sqlite_path
 
 #: More are not looked up: it is a hint, and each start gives it.
 LOOKED_UP: Final = 1_000
+
+
+async def look_for_another_scheduler(app: Starlette) -> None:
+    """Warns if agno's own scheduler was started with the app."""
+    if getattr(app.state, "scheduler_poller", None) is not None:
+        structlog.get_logger("agentclock.agno").warning(
+            "two_schedulers",
+            detail="agno's own scheduler runs in this app too: what is in its tables fires there as well",
+            hint="make the AgentOS with scheduler=False, or attach to the AgentOS before its app is made",
+        )
 
 
 async def look_for_schedules_left_behind(db: object, clockwork: Clockwork) -> None:

@@ -34,8 +34,11 @@ def attach(
 
     `targets`: further ones by name, beside `default`, which is `app` itself; a text is a base URL. `guard`: who may
     do what, by default everybody everything. `token`: what our calls of `app` carry as bearer token. `settings`: as
-    in `Settings`; they beat AGENTCLOCK_* variables. Raises ConfigError.
+    in `Settings`; they beat AGENTCLOCK_* variables. Raises ConfigError. Any other ASGI app is for `embed`, which
+    answers what is to be served in its place.
     """
+    if not isinstance(app, Starlette):
+        raise TypeError(f"attach takes a FastAPI or Starlette app, not {type(app).__name__}; embed takes any ASGI app")
     named: dict[str, object] = {"default": TargetEntry(kind=TargetKind.HTTP, in_process=True)}
     for name, target in (targets or {}).items():
         named[name] = {"base_url": target} if isinstance(target, str) else target

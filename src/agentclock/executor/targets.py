@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-#: What a target in our own process is called by, if it has no base URL: no request to it uses a network.
-IN_PROCESS_URL: Final = "http://agentclock.internal"
+#: What a target in our own process is called by, if it has no base URL: no request to it uses a network. Apps that
+#: check the host they are called by (TrustedHostMiddleware) mostly know this one.
+IN_PROCESS_URL: Final = "http://127.0.0.1"
 
 #: Headers that belong to the connection or to the request that agentclock builds.
 RESERVED_HEADERS: Final = frozenset(
