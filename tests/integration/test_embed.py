@@ -25,7 +25,6 @@ from agentclock.app import assemble
 from agentclock.config import Settings, TargetEntry
 from agentclock.core.errors import ConfigError, Forbidden
 from agentclock.core.events import RunSettled
-from agentclock.core.instants import iso_utc
 from agentclock.embed import RunOrigin, attach, current_origin, embed
 
 
@@ -101,7 +100,7 @@ async def test_a_schedule_fires_in_process(tmp_path: Path) -> None:
     settled = asyncio.Event()
     clockwork.bus.subscribe(lambda event: settled.set() if isinstance(event, RunSettled) else None)
     async with serving(host.app), client_of(host.app) as client:
-        schedule_id = await create(client, run_at=iso_utc(clockwork.clock.now() + 1000))
+        schedule_id = await create(client, interval_seconds=1, max_runs=1)
         await settled.wait()
         page = (await client.get(f"/schedules/{schedule_id}/runs")).json()
     [run] = page["data"]
