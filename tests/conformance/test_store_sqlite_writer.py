@@ -159,3 +159,20 @@ async def test_a_failing_caller_does_not_harm_its_neighbours(file_store: SqliteS
     )
     assert sum(isinstance(answer, KeyError) for answer in answers) == 10
     assert (await schedule_of(file_store)).max_runs == 20
+
+
+def test_a_thread_that_a_closed_event_loop_left_behind_ends_when_another_begins() -> None:
+    writer = Writer(Trace().connect)
+    before = set(threading.enumerate())
+    asyncio.run(writer.start())
+    (left_behind,) = [thread for thread in set(threading.enumerate()) - before if "sqlite" in thread.name]
+
+    async def another_life() -> int:
+        await writer.start()
+        # Two threads would share the one word to stop.
+        assert not left_behind.is_alive()
+        answer: int = await writer.run(insert(7))
+        await writer.stop()
+        return answer
+
+    assert asyncio.run(another_life()) == 7

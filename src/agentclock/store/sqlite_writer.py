@@ -66,6 +66,8 @@ class Writer:
 
     async def start(self) -> None:
         """Raises whatever connecting raises."""
+        # An event loop that was closed while the writer was at work has left the thread behind.
+        await self.stop()
         loop = asyncio.get_running_loop()
         started: asyncio.Future[None] = loop.create_future()
 
