@@ -13,6 +13,7 @@ import pytest
 from tests.pg import Database
 
 FOLDER: Final = Path(__file__).parents[2] / "examples"
+RUNNER: Final = Path(__file__).parents[1] / "example_runner.py"
 SCRIPTS: Final = sorted(FOLDER.glob("[0-9]*.py"))
 
 #: A process imports agno, starts a server and waits for its own schedules; other tests may want the machine too.
@@ -83,18 +84,38 @@ PRINTED: Final = {
 }
 
 
-async def printed(script: str, **environment: str) -> list[str]:
-    """The lines of its output; its last words when it fails."""
+class Printed:
+    """What the examples printed; the last words of one that failed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def lines(self, script: str) -> list[str]:
+        said, complained, code = (self._read(script, ending) for ending in ("out", "err", "code"))
+        assert code == "0", (said + complained)[-4000:]
+        return said.splitlines()
+
+    def _read(self, script: str, ending: str) -> str:
+        return (self._folder / f"{script}.{ending}").read_text(encoding="utf-8")
+
+
+async def run_examples(folder: Path, *scripts: str, **environment: str) -> Printed:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(FOLDER / script),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        str(RUNNER),
+        str(folder),
+        *(str(FOLDER / script) for script in scripts),
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
     )
-    said, complained = await process.communicate()
-    assert process.returncode == 0, (said + complained).decode()[-4000:]
-    return said.decode().splitlines()
+    assert await process.wait() == 0
+    return Printed(folder)
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Printed:
+    """All the examples that need nothing but themselves."""
+    folder = tmp_path_factory.mktemp("printed")
+    return asyncio.run(run_examples(folder, *(path.name for path in SCRIPTS if not path.name.startswith("09"))))
 
 
 def check(script: str, lines: list[str]) -> None:
@@ -105,12 +126,12 @@ def check(script: str, lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("script", [path.name for path in SCRIPTS if path.name[:2] not in ("06", "09")])
-async def test_an_example_does_what_it_says(script: str) -> None:
-    check(script, await printed(script))
+def test_an_example_does_what_it_says(script: str, offline: Printed) -> None:
+    check(script, offline.lines(script))
 
 
-async def test_the_words_of_a_watched_agent_arrive_once() -> None:
-    lines = await printed("06_live_events.py")
+def test_the_words_of_a_watched_agent_arrive_once(offline: Printed) -> None:
+    lines = offline.lines("06_live_events.py")
     check("06_live_events.py", lines)
     (story,) = [line for line in lines if "connection lost" in line]
     words = story.replace("... connection lost, and back: ", "")
@@ -118,9 +139,10 @@ async def test_the_words_of_a_watched_agent_arrive_once() -> None:
 
 
 @pytest.mark.postgres
-async def test_the_example_on_postgres(postgres_server: Database) -> None:
+async def test_the_example_on_postgres(postgres_server: Database, tmp_path: Path) -> None:
     script = "09_postgres_containers.py"
-    check(script, await printed(script, AGENTCLOCK_TEST_PG_URL=postgres_server.dsn()))
+    printed = await run_examples(tmp_path, script, AGENTCLOCK_TEST_PG_URL=postgres_server.dsn())
+    check(script, printed.lines(script))
 
 
 def test_every_example_is_tested_and_listed() -> None:
