@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from agentclock.core.events import Event
-from agentclock.core.model import Run
+from agentclock.core.model import Run, Schedule, Target
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
 from agentclock.engine.keeper import Keeper
@@ -116,3 +117,23 @@ class Rig:
 
     async def runs(self) -> list[Run]:
         return sorted((await self.store.list_runs(RunFilter(), PageRequest())).items, key=lambda run: run.id)
+
+
+async def add(store: Store, clock: FakeClock, **changes: Any) -> Schedule:
+    """A schedule of an agent that is due now."""
+    base = Schedule(
+        id="s1",
+        name="s1",
+        target=Target(endpoint="/agents/greeter/runs"),
+        run_at=clock.now(),
+        next_fire_at=clock.now(),
+        created_at=clock.now(),
+    )
+    schedule = replace(base, **changes)
+    await store.insert_schedules([schedule])
+    return schedule
+
+
+async def only(rig: Rig) -> Run:
+    [run] = await rig.runs()
+    return run

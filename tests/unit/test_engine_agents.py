@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.rig import LEASE_SECONDS, NoWakeup, Rig
+from tests.rig import LEASE_SECONDS, NoWakeup, Rig, add, only
 
 from agentclock.core.errors import LeaseLost, StoreUnavailable
 from agentclock.core.events import AgentEvent, EventsLogged, ResultDropped, RunSettled
@@ -24,7 +24,6 @@ from agentclock.core.model import (
     RetryPolicy,
     Run,
     RunStatus,
-    Schedule,
     Target,
 )
 from agentclock.engine import worker as worker_module
@@ -53,25 +52,6 @@ async def store(clock: FakeClock) -> AsyncIterator[SqliteStore]:
     await store.open()
     yield store
     await store.close()
-
-
-async def add(store: SqliteStore, clock: FakeClock, **changes: Any) -> Schedule:
-    base = Schedule(
-        id="s1",
-        name="s1",
-        target=Target(endpoint="/agents/greeter/runs"),
-        run_at=clock.now(),
-        next_fire_at=clock.now(),
-        created_at=clock.now(),
-    )
-    schedule = replace(base, **changes)
-    await store.insert_schedules([schedule])
-    return schedule
-
-
-async def only(rig: Rig) -> Run:
-    [run] = await rig.runs()
-    return run
 
 
 async def types(store: SqliteStore, run: Run) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.rig import LEASE_SECONDS, Rig
+from tests.rig import LEASE_SECONDS, Rig, add, only
 
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.events import RunChanged
@@ -22,10 +22,7 @@ from agentclock.core.model import (
     Outcome,
     OutcomeKind,
     RetryPolicy,
-    Run,
     RunStatus,
-    Schedule,
-    Target,
 )
 from agentclock.engine.reviewer import CONCURRENCY, EVERY_SECONDS
 from agentclock.ports import RunContext
@@ -47,25 +44,6 @@ async def store(clock: FakeClock) -> AsyncIterator[SqliteStore]:
     await store.open()
     yield store
     await store.close()
-
-
-async def add(store: SqliteStore, clock: FakeClock, **changes: Any) -> Schedule:
-    base = Schedule(
-        id="s1",
-        name="s1",
-        target=Target(endpoint="/agents/greeter/runs"),
-        run_at=clock.now(),
-        next_fire_at=clock.now(),
-        created_at=clock.now(),
-    )
-    schedule = replace(base, **changes)
-    await store.insert_schedules([schedule])
-    return schedule
-
-
-async def only(rig: Rig) -> Run:
-    [run] = await rig.runs()
-    return run
 
 
 async def paused(store: SqliteStore, clock: FakeClock, executor: ScriptedExecutor, **changes: Any) -> Rig:
