@@ -373,7 +373,7 @@ async def test_an_error_before_the_run_began_is_told() -> None:
     assert outcome.error == "the database is gone"
 
 
-async def test_an_event_that_is_too_big_does_not_end_the_stream() -> None:
+async def test_an_event_that_is_too_big_leaves_a_mark_and_does_not_end_the_stream() -> None:
     raw = stream_of(
         {"event": "RunStarted", "run_id": "r", "session_id": "s"},
         {"event": "ToolCallCompleted", "run_id": "r", "tool": "x" * 2_000_000},
@@ -382,7 +382,8 @@ async def test_an_event_that_is_too_big_does_not_end_the_stream() -> None:
     call = recorder(payload={"message": "hi"})
     async with raw_server(answering(raw)) as url, executor_for(url) as executor:
         outcome = await executor.execute(call.context)
-    assert (outcome.kind, call.types) == (OutcomeKind.SUCCESS, ["RunStarted", "RunCompleted"])
+    assert (outcome.kind, call.types) == (OutcomeKind.SUCCESS, ["RunStarted", "cut", "RunCompleted"])
+    assert call.said[1].data == {"events": 1}
 
 
 async def test_a_long_answer_is_cut() -> None:

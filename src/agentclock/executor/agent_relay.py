@@ -85,6 +85,7 @@ class Relay:
         self._is_resumed, self._is_live = resumed, not resumed
         self._may_repeat = resumed and self._has_emitted
         ends_at: float | None = None
+        unread = 0
         while True:
             if self.ending is None:
                 ends_at = None if patience_seconds is None else loop.time() + patience_seconds
@@ -94,7 +95,12 @@ class Relay:
             except TimeoutError:
                 return
             was_open = self.ending is None
-            for event in decoder.feed(piece):
+            events = list(decoder.feed(piece))
+            if decoder.oversized > unread:
+                # What is missing from the record is on record as well. Its pieces came before those of these events.
+                self._context.emit(Said(type="cut", data={"events": decoder.oversized - unread}))
+                unread = decoder.oversized
+            for event in events:
                 await self._take(event)
             if was_open and self.ending is not None:
                 # AgentOS closes the stream once the run is stored: then whoever reads our outcome finds it there too.
