@@ -29,10 +29,14 @@ RELEASE_BATCH: Final = 500
 
 #: Where the ruling time stands behind a run's columns.
 _NOW: Final = len(RUN_COLUMNS)
+_ATTEMPT, _WORKER, _INSTRUCTION = map(RUN_COLUMNS.index, ("attempt", "worker", "instruction"))
 
 
 async def claim(session: Session, worker_id: str, limit: int) -> Claimed:
     rows = await session.rows("claim_runs", worker_id=clean_text(worker_id), limit=max(0, limit))
+    if going_on := [row for row in rows if row[_INSTRUCTION] is not None]:
+        ids, numbers = [row[0] for row in going_on], [row[_ATTEMPT] for row in going_on]
+        await session.rows("resume_attempts", ids=ids, numbers=numbers, worker=going_on[0][_WORKER])
     claims, faults = await _claims(session, rows)
     upcoming = await session.row("next_available")
     return Claimed(

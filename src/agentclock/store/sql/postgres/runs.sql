@@ -21,9 +21,6 @@ WITH me AS MATERIALIZED (
         agent_run_id = CASE WHEN r.instruction IS NOT NULL THEN r.agent_run_id END
     FROM picked WHERE r.id = picked.id
     RETURNING {run_columns}
-), resumed AS (
-    UPDATE {prefix}attempts a SET status = 'running', worker = taken.worker, completed_at = NULL
-    FROM taken WHERE taken.instruction IS NOT NULL AND a.run_id = taken.id AND a.number = taken.attempt
 ), begun AS (
     INSERT INTO {prefix}attempts (run_id, number, status, worker, started_at)
     SELECT taken.id, taken.attempt, 'running', taken.worker, coalesce(:now::timestamptz, now())
@@ -35,6 +32,12 @@ WITH me AS MATERIALIZED (
         output_tokens = NULL, total_tokens = NULL, cost = NULL
 )
 SELECT taken.*, coalesce(:now::timestamptz, now()) FROM taken ORDER BY taken.available_at, taken.id;
+
+-- local: resume_attempts
+-- Apart from the claim, where the planner cannot know that hardly any run goes on, and reads all attempts.
+UPDATE {prefix}attempts a SET status = 'running', worker = :worker, completed_at = NULL
+FROM unnest(:ids::uuid[], :numbers::bigint[]) AS t (id, number)
+WHERE a.run_id = t.id AND a.number = t.number;
 
 -- name: next_available
 SELECT n.available_at, coalesce(:now::timestamptz, clock_timestamp())
