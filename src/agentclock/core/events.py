@@ -99,6 +99,23 @@ class ResultDropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDeclaredDead:
+    """This process's worker could not renew its lease in time; others own its `runs` runs now, it starts again."""
+
+    worker: str
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTakenOver:
+    """The keeper found a run whose worker died. `attaches`: its agent goes on and will be followed, else it is lost."""
+
+    run: Run
+    schedule_name: str
+    attaches: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleFaulty:
     schedule_id: str
     reason: str
@@ -123,6 +140,8 @@ Event: TypeAlias = (
     | ScheduleChanged
     | RunSettled
     | ResultDropped
+    | WorkerDeclaredDead
+    | RunTakenOver
     | ScheduleFaulty
     | EngineTrouble
 )

@@ -17,6 +17,12 @@ def fire_run_id(schedule_id: str, fire_at: Instant) -> str:
     return _time_ordered(fire_at, digest, version=8)
 
 
+def backfill_run_id(schedule_id: str, fire_at: Instant, number: int) -> str:
+    """The id of the `number`-th run (from 1) that backfills make for a fire; two at once make the same."""
+    digest = hashlib.blake2b(f"{schedule_id}|{fire_at}|{number}".encode(), digest_size=10, person=b"backfill").digest()
+    return _time_ordered(fire_at, digest, version=8)
+
+
 def uuid7(now: Instant, entropy: bytes) -> str:
     """A UUIDv7 for `now` from 10 bytes of randomness (the standard library has it from 3.14 only)."""
     return _time_ordered(now, entropy, version=7)

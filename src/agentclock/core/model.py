@@ -159,7 +159,9 @@ class Schedule:
     `timetable_since`: when the present timetable took effect; from then on fires and history rows must agree.
     `timeout_seconds` bounds an attempt, the wait for a human left out; `idle_timeout_seconds` its silence (None: not
     bounded); `approval_timeout_seconds` the wait for a human (None: for ever). `on_lost` None: as `retries_lost` says.
-    `provenance`: for a schedule that an agent made, which run of which component did.
+    `provenance`: for a schedule that an agent made, which run of which component did. `catch_up_limit`: no catch-up
+    runs more fires than this, and they begin at least `catch_up_stagger_seconds` apart. `ping_url`: told of every start
+    and end of a run, for dead man's switches.
     """
 
     id: str
@@ -179,6 +181,8 @@ class Schedule:
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
     catch_up_window_seconds: int = DAY_SECONDS
+    catch_up_limit: int = 100
+    catch_up_stagger_seconds: int = 1
     misfire_grace_seconds: int = 60
     timeout_seconds: int = 3600
     idle_timeout_seconds: int | None = None
@@ -191,6 +195,7 @@ class Schedule:
     disabled_reason: str | None = None
     managed_by: str | None = None
     provenance: Json = None
+    ping_url: str | None = None
     next_fire_at: Instant | None = None
     last_fire_at: Instant | None = None
     run_count: int = 0

@@ -18,8 +18,10 @@ from agentclock.core.events import (
     RunChanged,
     RunQueued,
     RunSettled,
+    RunTakenOver,
     ScheduleChanged,
     ScheduleFaulty,
+    WorkerDeclaredDead,
 )
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import RunStatus
@@ -49,6 +51,12 @@ def log_event(event: Event) -> None:
             _log_settled(event)
         case ResultDropped():
             log.warning("result_dropped", run=event.run_id, detail="another worker owns this run now")
+        case WorkerDeclaredDead():
+            detail = "its lease ended and others took its runs over; it starts again under a new id"
+            log.error("worker_declared_dead", worker=event.worker, runs=event.runs, detail=detail)
+        case RunTakenOver():
+            facts = {"schedule": event.schedule_name, "run": event.run.id, "attempt": event.run.attempt}
+            log.warning("run_taken_over", **facts, worker=event.run.worker, attaches=event.attaches)
         case ScheduleFaulty():
             log.error("schedule_disabled", schedule=event.schedule_id, reason=event.reason)
         case EngineTrouble():

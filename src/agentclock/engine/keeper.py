@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agentclock.core.errors import AgentclockError
+from agentclock.core.events import RunTakenOver
 from agentclock.core.model import DAY_SECONDS, SECOND, Claim, Outcome, OutcomeKind
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
@@ -43,6 +44,7 @@ class Keeper:
         self._worker = worker
         self._completer = completer
         self._clock = clock
+        self._bus = bus
         self._executor = executor
         self._wakeup = wakeup
         self._lease_seconds = lease_seconds
@@ -94,7 +96,11 @@ class Keeper:
         if self._clock.monotonic() < self._patient_until:
             return 0
         orphans = await self._store.orphans(BATCH)
-        await asyncio.gather(*(self._completer.settle(claim, self._fate(claim)) for claim in orphans))
+        fates = [self._fate(claim) for claim in orphans]
+        for claim, fate in zip(orphans, fates, strict=True):
+            attaches = fate.kind is OutcomeKind.DETACHED
+            self._bus.publish(RunTakenOver(run=claim.run, schedule_name=claim.schedule.name, attaches=attaches))
+        await asyncio.gather(*map(self._completer.settle, orphans, fates))
         for claim in orphans:
             self._wakeup.tell(run_id=claim.run.id)
         if orphans:

@@ -20,7 +20,7 @@ from typing import Protocol
 import structlog
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import EngineTrouble
+from agentclock.core.events import EngineTrouble, WorkerDeclaredDead
 from agentclock.engine.alarm import Alarm
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
@@ -157,8 +157,8 @@ class Engine:
         crew = self._crew = self._make_crew(info.id)
         try:
             await self._tick(crew)
-        except Declared as declared:
-            self._log.error("worker_declared_dead", worker=self.name, detail=str(declared))
+        except Declared:
+            self._bus.publish(WorkerDeclaredDead(worker=self.name, runs=crew.worker.busy))
             self.status = EngineStatus.STARTING
             await crew.worker.abandon()
         except asyncio.CancelledError:

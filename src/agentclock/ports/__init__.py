@@ -3,6 +3,7 @@
 from agentclock.ports.execution import Executor, RunContext, Said
 from agentclock.ports.records import (
     Accounting,
+    Backlog,
     Beat,
     ChangeFunction,
     Claimed,
@@ -26,6 +27,7 @@ from agentclock.ports.world import Clock, News, Wakeup
 
 __all__ = [
     "Accounting",
+    "Backlog",
     "Beat",
     "ChangeFunction",
     "Claimed",

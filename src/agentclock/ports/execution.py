@@ -30,6 +30,9 @@ class RunContext:
     """What a running attempt may ask of its worker.
 
     `seen_index`: the number of the last event of the attempt's agent run that is on record (from earlier workers).
+    `delivery`: the number of the attempt that first sent this request. Greater than 0 and less than the attempt's own
+    where the ends of the attempts in between are unknown: the target may have done the work, and can tell by the key.
+    0: as the attempt's own.
     """
 
     claim: Claim
@@ -38,6 +41,7 @@ class RunContext:
     #: Stores the agent's run id and session id; raises LeaseLost when the run is no longer ours.
     note_agent_run: Callable[[str | None, str | None], Awaitable[None]]
     seen_index: int | None = None
+    delivery: int = 0
     #: Set when somebody wants the run cancelled.
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     #: Set when this worker stops and will wait no longer.

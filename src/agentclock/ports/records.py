@@ -118,11 +118,16 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounting:
-    """Fires of one schedule that history accounts for in a range of fire times, by what they became."""
+    """Fires of one schedule that history accounts for in a range of fire times, by what they became.
+
+    A row counts where its first fire is in the range. `across`: the skipped and missed rows that reach over an end of
+    the range, whose fires must be divided by whoever knows the timetable.
+    """
 
     runs: int = 0
     skipped: int = 0
     missed: int = 0
+    across: tuple[Run, ...] = ()
 
     @property
     def total(self) -> int:
@@ -191,11 +196,25 @@ class UsageTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreHealth:
-    """`clock_difference_ms`: the database's clock minus ours, 0 for an embedded store."""
+    """`clock_difference_ms`: the database's clock minus ours, 0 for an embedded store. `oldest_snapshot_seconds`: how
+    long the oldest transaction has kept dead rows from being cleared away, None where there is no such thing."""
 
     backend: str
     version: str
     schema_version: int
     latency_ms: float
     clock_difference_ms: int
+    oldest_snapshot_seconds: int | None = None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How far the database is behind. `due_lag_ms`: how long the earliest fire that is due has waited to be planned;
+    `queue_lag_ms`: how long the earliest run that is available has waited to be claimed; 0 where nothing waits."""
+
+    due_lag_ms: int = 0
+    queue_lag_ms: int = 0
+    pending: int = 0
+    running: int = 0
+    paused: int = 0

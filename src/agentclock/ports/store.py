@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from agentclock.core.backfills import Backfill
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.core.revisions import Revision
 from agentclock.ports.records import (
     Accounting,
+    Backlog,
     Beat,
     ChangeFunction,
     Claimed,
@@ -49,8 +52,8 @@ class Store(Protocol):
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule]) -> None:
-        """All or none. Raises NameTaken."""
+    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: str | None = None) -> None:
+        """All or none, each with its first revision; `by`: who made them. Raises NameTaken."""
 
     async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
         """`user_id` narrows to the rows of one owner. Raises CorruptRow."""
@@ -62,16 +65,22 @@ class Store(Protocol):
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
+        by: str | None = None,
     ) -> Schedule:
-        """Locks the row, writes what `change` makes of it with version + 1 and updated_at (nothing if it is equal).
+        """Locks the row, writes what `change` makes of it with version + 1, updated_at and a revision that names `by`
+        (nothing if it is equal).
 
         Raises NotFound, NameTaken, VersionConflict, CorruptRow, and whatever `change` raises.
         """
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> bool:
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: str | None = None) -> bool:
         """Gone for every reader at once; its pending runs are cancelled; its history is purged later."""
 
     async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]: ...
+
+    async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:
+        """Newest first; of a deleted schedule, too. What older code wrote leaves a gap in the versions. A revision that
+        cannot be read is left out (a gap as well)."""
 
     async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
         """Ids of enabled, due-some-time schedules whose next_fire_at was computed with other zone data."""
@@ -120,6 +129,19 @@ class Store(Protocol):
         Several callers at once get different runs. The claims give no right to write: the runs stay paused.
         """
 
+    # backfills
+
+    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
+        """Writes it and those of its runs (pending, waiting) whose ids are new, lets as many go as may run at a time,
+        and answers how many were written (also as the stored backfill's `fires`)."""
+
+    async def backfills(self, schedule_id: str) -> list[Backfill]:
+        """Newest first, at most a hundred."""
+
+    async def cancel_backfill(self, backfill_id: str) -> int | None:
+        """Its schedule's backfill runs in its range that did not begin are cancelled at once, the others are marked.
+        Answers how many that were, None: no such backfill."""
+
     # workers
 
     async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
@@ -137,7 +159,11 @@ class Store(Protocol):
         """Running runs whose worker's lease is over, fence raised so that the old worker's writes are refused."""
 
     async def release_waiting(self) -> int:
-        """Lets the oldest waiting run go of each schedule that has no other active run."""
+        """Lets the oldest waiting run go of each schedule that has no other active run; and of backfills as many as
+        their concurrency has room for (of several at once on one schedule, that of the newest)."""
+
+    async def backlog(self) -> Backlog:
+        """Cheap enough to ask every few seconds."""
 
     async def workers(self) -> list[WorkerRow]: ...
 
@@ -162,7 +188,7 @@ class Store(Protocol):
         """Of attempts of runs with since <= fire_at < until, by model; most tokens first."""
 
     async def accounting(self, schedule_id: str, after: Instant, until: Instant) -> Accounting:
-        """Fires with after < fire_at <= until, manual runs left out."""
+        """Fires with after < fire_at <= until, manual and backfill runs left out."""
 
     async def insert_history(self, runs: Sequence[Run], attempts: Sequence[Attempt]) -> int:
         """Finished runs that another scheduler made, with their attempts; those whose id is there stay as they are.

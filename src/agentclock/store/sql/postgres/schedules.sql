@@ -6,20 +6,22 @@ SELECT coalesce(:now::timestamptz, clock_timestamp());
 INSERT INTO {prefix}schedules (
     id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
     timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,
+    catch_up_limit, catch_up_stagger_seconds,
     misfire_grace_seconds, timeout_seconds, idle_timeout_seconds, approval_timeout_seconds, approval_timeout_action,
     on_lost, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds, tags, enabled, disabled_reason,
-    managed_by, provenance, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
+    managed_by, provenance, ping_url, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
     created_at, updated_at, folded_name
 ) SELECT * FROM unnest(
     :id::text[], :name::text[], :description::text[], :user_id::text[], :target::text[], :method::text[],
     :endpoint::text[], :payload::text[], :cron_expr::text[], :run_at::timestamptz[], :interval_seconds::bigint[],
     :anchor_at::timestamptz[], :timezone::text[], :start_at::timestamptz[], :end_at::timestamptz[],
     :max_runs::bigint[], :jitter_seconds::bigint[], :overlap::text[], :catch_up::text[],
-    :catch_up_window_seconds::bigint[], :misfire_grace_seconds::bigint[], :timeout_seconds::bigint[],
+    :catch_up_window_seconds::bigint[], :catch_up_limit::bigint[], :catch_up_stagger_seconds::bigint[],
+    :misfire_grace_seconds::bigint[], :timeout_seconds::bigint[],
     :idle_timeout_seconds::bigint[], :approval_timeout_seconds::bigint[], :approval_timeout_action::text[],
     :on_lost::text[], :max_retries::bigint[], :retry_delay_seconds::bigint[], :retry_backoff::text[],
     :retry_max_delay_seconds::bigint[], :tags::text[], :enabled::boolean[], :disabled_reason::text[],
-    :managed_by::text[], :provenance::text[], :next_fire_at::timestamptz[], :last_fire_at::timestamptz[],
+    :managed_by::text[], :provenance::text[], :ping_url::text[], :next_fire_at::timestamptz[], :last_fire_at::timestamptz[],
     :run_count::bigint[], :timetable_since::timestamptz[], :zone_data_version::text[], :version::bigint[],
     :created_at::timestamptz[], :updated_at::timestamptz[], :folded_name::text[]
 );
@@ -51,12 +53,14 @@ UPDATE {prefix}schedules SET
     interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
     end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
     catch_up = :catch_up, catch_up_window_seconds = :catch_up_window_seconds,
+    catch_up_limit = :catch_up_limit, catch_up_stagger_seconds = :catch_up_stagger_seconds,
     misfire_grace_seconds = :misfire_grace_seconds, timeout_seconds = :timeout_seconds,
     idle_timeout_seconds = :idle_timeout_seconds, approval_timeout_seconds = :approval_timeout_seconds,
     approval_timeout_action = :approval_timeout_action, on_lost = :on_lost, max_retries = :max_retries,
     retry_delay_seconds = :retry_delay_seconds, retry_backoff = :retry_backoff,
     retry_max_delay_seconds = :retry_max_delay_seconds, tags = :tags, enabled = :enabled,
     disabled_reason = :disabled_reason, managed_by = :managed_by, provenance = :provenance,
+    ping_url = :ping_url,
     next_fire_at = :next_fire_at, last_fire_at = :last_fire_at, run_count = :run_count,
     timetable_since = :timetable_since, zone_data_version = :zone_data_version, version = :version,
     updated_at = :updated_at

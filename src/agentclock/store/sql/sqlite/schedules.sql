@@ -2,16 +2,17 @@
 INSERT INTO {prefix}schedules (
     id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
     timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,
+    catch_up_limit, catch_up_stagger_seconds,
     misfire_grace_seconds, timeout_seconds, idle_timeout_seconds, approval_timeout_seconds, approval_timeout_action,
     on_lost, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds, tags, enabled, disabled_reason,
-    managed_by, provenance, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
+    managed_by, provenance, ping_url, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
     created_at, updated_at
 ) VALUES (
     :id, :name, :description, :user_id, :target, :method, :endpoint, :payload, :cron_expr, :run_at,
     :interval_seconds, :anchor_at, :timezone, :start_at, :end_at, :max_runs, :jitter_seconds, :overlap, :catch_up,
-    :catch_up_window_seconds, :misfire_grace_seconds, :timeout_seconds, :idle_timeout_seconds,
+    :catch_up_window_seconds, :catch_up_limit, :catch_up_stagger_seconds, :misfire_grace_seconds, :timeout_seconds, :idle_timeout_seconds,
     :approval_timeout_seconds, :approval_timeout_action, :on_lost, :max_retries, :retry_delay_seconds, :retry_backoff,
-    :retry_max_delay_seconds, :tags, :enabled, :disabled_reason, :managed_by, :provenance, :next_fire_at,
+    :retry_max_delay_seconds, :tags, :enabled, :disabled_reason, :managed_by, :provenance, :ping_url, :next_fire_at,
     :last_fire_at, :run_count, :timetable_since, :zone_data_version, :version, :created_at, :updated_at
 );
 
@@ -26,12 +27,14 @@ UPDATE {prefix}schedules SET
     interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
     end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
     catch_up = :catch_up, catch_up_window_seconds = :catch_up_window_seconds,
+    catch_up_limit = :catch_up_limit, catch_up_stagger_seconds = :catch_up_stagger_seconds,
     misfire_grace_seconds = :misfire_grace_seconds, timeout_seconds = :timeout_seconds,
     idle_timeout_seconds = :idle_timeout_seconds, approval_timeout_seconds = :approval_timeout_seconds,
     approval_timeout_action = :approval_timeout_action, on_lost = :on_lost, max_retries = :max_retries,
     retry_delay_seconds = :retry_delay_seconds, retry_backoff = :retry_backoff,
     retry_max_delay_seconds = :retry_max_delay_seconds, tags = :tags, enabled = :enabled,
     disabled_reason = :disabled_reason, managed_by = :managed_by, provenance = :provenance,
+    ping_url = :ping_url,
     next_fire_at = :next_fire_at, last_fire_at = :last_fire_at, run_count = :run_count,
     timetable_since = :timetable_since, zone_data_version = :zone_data_version, version = :version,
     updated_at = :updated_at
