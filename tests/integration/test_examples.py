@@ -81,6 +81,13 @@ PRINTED: Final = {
         r"8 runs later by 1 worker",
         r"fires that were due: (\d+), on record: \1",
     ],
+    "10_receiver.py": [
+        r"the same request again: it waits for the answer to the first",
+        r"attempt 1: timeout",
+        r"attempt 2: success",
+        r'the answer: \{"report":"sales","number":1\}',
+        r"reports written: 1",
+    ],
 }
 
 

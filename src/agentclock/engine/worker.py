@@ -10,18 +10,28 @@ from typing import Final
 
 import structlog
 
+from agentclock.core.delivery import delivery_number
 from agentclock.core.errors import LeaseLost, StoreUnavailable
-from agentclock.core.events import AgentEvent, AttemptStarted, ResultDropped
-from agentclock.core.model import Claim, Outcome, OutcomeKind, Overlap, RunStatus
+from agentclock.core.events import AgentEvent, AttemptStarted, EngineTrouble
+from agentclock.core.model import Claim, Instant, Outcome, OutcomeKind, Overlap, RunStatus
 from agentclock.engine.bus import Bus
-from agentclock.engine.completer import Completer
+from agentclock.engine.completer import Completer, dropped
 from agentclock.engine.recorder import Recorder
+from agentclock.logs import about_run, run_facts
 from agentclock.ports import Clock, Executor, RunContext, Said, Store, Wakeup
 
 #: How long executors may take to let go of their runs once the grace of a stop is over.
 LETTING_GO_SECONDS: Final = 10.0
 #: How long a stop waits for ends of runs to be written.
-SETTLING_SECONDS: Final = 5.0
+SETTLING_SECONDS: Final = 3.0
+#: Between two looks at a run's attempts, while the database is away.
+PAUSE_SECONDS: Final = (0.2, 5.0)
+
+#: Of an attempt that sent nothing. Another one takes its place and its number.
+NOT_SENT: Final = Outcome(
+    kind=OutcomeKind.REFUSED,
+    error="nothing was sent: with the database away, what became of the request before is unknown",
+)
 
 
 @dataclass(slots=True)
@@ -44,6 +54,12 @@ class _Held:
 
     def __post_init__(self) -> None:
         self.recorded = self.context.claim.schedule.target.component is not None
+
+    @property
+    def lacks_delivery(self) -> bool:
+        """Whether it is to send what an attempt before it may have sent, and does not know yet if it did."""
+        run = self.context.claim.run
+        return run.attempt > 1 and run.instruction is None and not self.context.delivery
 
 
 class Worker:
@@ -150,7 +166,8 @@ class Worker:
         await self._all_ended(grace_seconds)
         for held in self._running.values():
             held.context.stopping.set()
-        await self._all_ended(LETTING_GO_SECONDS)
+        if any(held.executing for held in self._running.values()):
+            await self._all_ended(LETTING_GO_SECONDS)
         self._stopping = True
         for task, held in tuple(self._running.items()):
             if held.executing:
@@ -158,7 +175,7 @@ class Worker:
         await self._all_ended(SETTLING_SECONDS)
         for held in self._running.values():
             log = structlog.get_logger("agentclock.worker")
-            log.error("run_not_settled", run=held.context.claim.run.id, detail="others take it over")
+            log.error("run_not_settled", **_facts(held.context.claim), detail="others take it over")
         await self._give_up()
 
     async def abandon(self) -> None:
@@ -179,7 +196,8 @@ class Worker:
 
     async def _execute(self, held: _Held) -> None:
         claim = held.context.claim
-        self._bus.publish(AttemptStarted(run=claim.run, schedule_name=claim.schedule.name, at=self._clock.now()))
+        about_run(claim)
+        self._bus.publish(_started(claim, self._clock.now()))
         self._wakeup.tell(run_id=claim.run.id)
         try:
             outcome = await self._deliver(held)
@@ -190,7 +208,7 @@ class Worker:
                 await self._recorder.flush(claim)
             settlement = await self._completer.settle(_as_it_stands(held.context), outcome)
         except LeaseLost:
-            self._bus.publish(ResultDropped(run_id=claim.run.id))
+            self._bus.publish(dropped(claim))
             return
         finally:
             if held.recorded:
@@ -206,18 +224,20 @@ class Worker:
         try:
             if held.recorded:
                 context.seen_index = await self._open_log(held)
-            return await self._executor.execute(context)
+            if held.lacks_delivery:
+                await self._learn_delivery(held)
+            return NOT_SENT if held.lacks_delivery else await self._executor.execute(context)
         except asyncio.CancelledError:
             if held.disowned:
                 raise LeaseLost(context.claim.run.id) from None
             if not self._stopping:
                 raise
-            return self._left_behind(context.claim)
+            return NOT_SENT if held.lacks_delivery else self._left_behind(context.claim)
         except LeaseLost:
             raise
         except Exception as error:
             # An executor never raises for what a target does, so this is a fault of ours: say so, do not retry.
-            structlog.get_logger("agentclock.worker").exception("executor_failed", run=context.claim.run.id)
+            structlog.get_logger("agentclock.worker").exception("executor_failed")
             return Outcome(kind=OutcomeKind.FAILED, error=f"agentclock's own fault: {type(error).__name__}: {error}")
         finally:
             held.executing = False
@@ -234,6 +254,31 @@ class Worker:
         cursor = await self._recorder.open(held.context.claim, disown)
         return cursor.source_index if cursor.attempt == run.attempt else None
 
+    async def _learn_delivery(self, held: _Held) -> None:
+        """Finds out whose request this attempt repeats. A database that is away is waited for, as long as an attempt
+        may take: a request with the wrong key could do its work twice.
+
+        Raises LeaseLost when the attempt was ended by others meanwhile.
+        """
+        context, (pause, longest) = held.context, PAUSE_SECONDS
+        run = context.claim.run
+        until = self._clock.monotonic() + context.claim.schedule.timeout_seconds
+        while not (context.stopping.is_set() or context.cancelled.is_set()):
+            try:
+                attempts = await self._store.attempts(run.id)
+            except StoreUnavailable as error:
+                if self._clock.monotonic() >= until:
+                    return
+                if pause == PAUSE_SECONDS[0]:
+                    self._bus.publish(EngineTrouble(loop="worker", error=str(error), retry_in_seconds=pause))
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, longest)
+            else:
+                if any(attempt.number == run.attempt and attempt.status.is_final for attempt in attempts):
+                    raise LeaseLost(run.id)
+                context.delivery = delivery_number(attempts, run.attempt)
+                return
+
     def _left_behind(self, claim: Claim) -> Outcome:
         """The executor did not let go in time."""
         if self._executor.can_attach(claim):
@@ -246,7 +291,8 @@ class Worker:
         self._free += 1
         self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:
-            structlog.get_logger("agentclock.worker").error("run_task_failed", task=task.get_name(), exc_info=error)
+            log = structlog.get_logger("agentclock.worker")
+            log.error("run_task_failed", **_facts(held.context.claim), exc_info=error)
 
     def _context(self, claim: Claim) -> RunContext:
         context = RunContext(claim=claim, emit=self._relay(claim), note_agent_run=self._noter(claim))
@@ -271,12 +317,21 @@ class Worker:
             except StoreUnavailable as error:
                 # The ids come again with the outcome; a run in flight does not end for this.
                 log = structlog.get_logger("agentclock.worker")
-                log.warning("agent_run_not_noted", run=claim.run.id, error=str(error))
+                log.warning("agent_run_not_noted", error=str(error))
                 return
             if not ours:
                 raise LeaseLost(claim.run.id)
 
         return note
+
+
+def _facts(claim: Claim) -> dict[str, object]:
+    return run_facts(claim.run, claim.schedule.name)
+
+
+def _started(claim: Claim, now: Instant) -> AttemptStarted:
+    schedule = claim.schedule
+    return AttemptStarted(run=claim.run, schedule_name=schedule.name, ping_url=schedule.ping_url, at=now)
 
 
 def _as_it_stands(context: RunContext) -> Claim:

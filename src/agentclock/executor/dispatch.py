@@ -77,7 +77,7 @@ class TargetExecutor:
         except LeaseLost:
             raise
         except Exception as error:
-            structlog.get_logger("agentclock.executor").exception("executor_failed", run=context.claim.run.id)
+            structlog.get_logger("agentclock.executor").exception("executor_failed")
             text = f"agentclock could not make the request: {type(error).__name__}: {error}"
             return Outcome(kind=OutcomeKind.FAILED, error=Blotter.for_headers(headers).error(text))
 
@@ -96,7 +96,7 @@ class TargetExecutor:
             return await self._agentos.has_moved_on(target, claim)
         except Exception as error:
             log = structlog.get_logger("agentclock.executor")
-            log.warning("review_failed", run=claim.run.id, error=type(error).__name__)
+            log.warning("review_failed", error=type(error).__name__)
             return False
 
     async def reachable(self, name: str) -> str | None:

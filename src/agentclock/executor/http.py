@@ -72,7 +72,7 @@ class HttpExecutor:
 
     def _request(self, target: TargetSettings, context: RunContext) -> Request:
         called = context.claim.schedule.target
-        url, headers = target.url_for(called.endpoint), run_headers(target, context)
+        url, headers = target.url_for(called.endpoint), run_headers(target, context, delivery=context.delivery)
         if called.payload is None:
             return Request(method=called.method, url=url, headers=headers)
         if called.method == "GET":

@@ -158,8 +158,18 @@ class HttpTransport:
                 trust_env=False,
                 # Compressed event streams arrive late, and compressed answers can grow without limit.
                 headers={"Accept-Encoding": "identity"},
+                middlewares=(_once,),
             )
         return self._session
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """aiohttp sends a GET, PUT or DELETE again when its connection breaks; whether to is for the schedule to say.
+
+    What is raised here is no error of aiohttp's any more, so that it does not.
+    """
+    with _translated():
+        return await handler(request)
 
 
 @contextmanager

@@ -42,6 +42,8 @@ class RunContext:
     note_agent_run: Callable[[str | None, str | None], Awaitable[None]]
     seen_index: int | None = None
     delivery: int = 0
+    #: Whether targets are to keep what they trace of this run, as far as it is for us to say.
+    is_sampled: bool = True
     #: Set when somebody wants the run cancelled.
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     #: Set when this worker stops and will wait no longer.
