@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from agentclock import __version__
-from agentclock.api import TrailingSlash, add_routes
+from agentclock.api import TrailingSlash, add_routes, build_metrics_router, build_status_router
 from agentclock.config import Settings
 from agentclock.core.errors import ConfigError, StoreUnavailable
-from agentclock.core.events import RunChanged, ScheduleChanged
+from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.engine.bus import Bus
 from agentclock.engine.clock import SystemClock
 from agentclock.engine.eventlog import log_event
@@ -24,13 +24,17 @@ from agentclock.engine.service import Engine, EngineOptions
 from agentclock.executor.agentos import Patience
 from agentclock.executor.dispatch import TargetExecutor
 from agentclock.live import Hub
+from agentclock.logs import log_start
 from agentclock.ports import Clock, News, Store, Wakeup
 from agentclock.runs import Runs
 from agentclock.scheduler import EngineState, Scheduler
 from agentclock.store.sqlite import SqliteStore
 from agentclock.store.wakeup import SqliteWakeup
+from agentclock.telemetry import Telemetry
 
-OPEN_PAUSE_SECONDS = (0.5, 10.0)
+OPEN_PAUSE_SECONDS = (1.0, 2.0)
+#: A start goes on without a database that is not open by then: a large one is being upgraded, or nothing answers.
+OPEN_SECONDS = 5.0
 
 
 def is_postgres(database: str) -> bool:
@@ -79,7 +83,8 @@ def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = 
 class Clockwork:
     """One process's agentclock, wired up. `start` and `stop` are idempotent enough for any host's lifespan.
 
-    `home`: the event loop that it lives on while its database is open, for those who come from other threads.
+    `is_introduced`: the log has begun already. `home`: the event loop that it lives on while its database is open, for
+    those who come from other threads.
     `at_start` is done beside everything else once the database is open; `at_stop` is called, in a thread, when the
     engine has stopped: by whoever opened something of its own.
     """
@@ -94,6 +99,8 @@ class Clockwork:
     scheduler: Scheduler
     runs: Runs
     hub: Hub
+    telemetry: Telemetry
+    is_introduced: bool = field(default=False, init=False)
     home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     at_start: list[Callable[[], Coroutine[None, None, None]]] = field(default_factory=list, init=False)
     at_stop: list[Callable[[], None]] = field(default_factory=list, init=False)
@@ -102,25 +109,39 @@ class Clockwork:
 
     async def start(self) -> None:
         """Opens the database and starts the engine. A database that is away is waited for in the background."""
+        if not self.is_introduced:
+            log_start(__version__, self.settings.database)
+        first_try = asyncio.Event()
+        opening = self._opening = asyncio.create_task(self._open_patiently(first_try), name="agentclock-open")
+        opening.add_done_callback(lambda _: first_try.set())
         try:
-            await self._open()
-        except StoreUnavailable as error:
-            self._report(error)
-            self._opening = asyncio.create_task(self._open_patiently(), name="agentclock-open")
+            async with asyncio.timeout(OPEN_SECONDS):
+                await first_try.wait()
+        except TimeoutError:
+            error = StoreUnavailable(f"not open after {OPEN_SECONDS:.0f} s: it answers late, or is being upgraded")
+            self.engine.outage.failed("open", error, 0)
+        if opening.done():
+            opening.result()
 
-    async def stop(self) -> None:
+    async def retire(self) -> None:
+        """Ends the runs and the streams, as at a stop, but goes on answering requests: not ready, from now on."""
+        self.engine.leave()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
         for errand in self._errands:
             errand.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
-        await self.hub.close()
         await self.engine.stop()
+        await self.hub.close()
+
+    async def stop(self) -> None:
+        await self.retire()
         for leave in tuple(self.at_stop):
             await asyncio.to_thread(leave)
         await self.wakeup.close()
         await self.executor.close()
+        await self.telemetry.close()
         self.home = None
         await self.store.close()
 
@@ -136,24 +157,24 @@ class Clockwork:
         self.engine.hear(news)
         self.hub.hear(news)
 
-    async def _open_patiently(self) -> None:
+    async def _open_patiently(self, tried: asyncio.Event) -> None:
         pause, longest = OPEN_PAUSE_SECONDS
         while True:
-            await self.clock.sleep(pause)
             try:
                 await self._open()
             except StoreUnavailable as error:
-                self._report(error)
-                pause = min(pause * 2, longest)
+                self.engine.outage.failed("open", error, pause)
+            except Exception as error:
+                if not tried.is_set():
+                    raise
+                structlog.get_logger("agentclock").exception("loop_failed", loop="open")
+                self.engine.outage.failed("open", error, pause)
             else:
-                structlog.get_logger("agentclock").info("database_available")
+                self.engine.outage.succeeded("open")
                 return
-
-    def _report(self, error: StoreUnavailable) -> None:
-        """In the log when it is news, in /ready for as long as it lasts."""
-        if self.engine.trouble != str(error):
-            structlog.get_logger("agentclock").error("database_unavailable", error=str(error))
-        self.engine.trouble = str(error)
+            tried.set()
+            await self.clock.sleep(pause)
+            pause = min(pause * 2, longest)
 
 
 async def _reported(errand: Coroutine[None, None, None]) -> None:
@@ -176,24 +197,20 @@ def assemble(
     what is due, which deadlines have passed and which leases are over.
     """
     clock = clock or SystemClock()
-    store, wakeup = make_store(settings, clock)
+    telemetry = Telemetry(settings, clock, version=__version__)
+    bare_store, wakeup = make_store(settings, clock)
+    store = telemetry.timed(bare_store)
     bus = Bus()
-    bus.subscribe(log_event)
-    executor = TargetExecutor(
-        settings.targets,
-        app=app,
-        token=token,
-        connection_limit=settings.connection_limit,
-        response_cap_bytes=settings.response_cap_bytes,
-        patience=Patience(lost=settings.lost_after_seconds),
-    )
+    for listener in (log_event, *telemetry.listeners):
+        bus.subscribe(listener)
+    executor = _executor(settings, app, token)
 
     async def prepare() -> None:
         await scheduler.refresh_zone_data()
 
     engine = Engine(
         store=store,
-        executor=executor,
+        executor=telemetry.observed(executor),
         clock=clock,
         bus=bus,
         wakeup=wakeup,
@@ -209,7 +226,8 @@ def assemble(
         stream_max_seconds=settings.stream_max_seconds,
     )
     bus.subscribe(hub.notice)
-    return Clockwork(
+    telemetry.watch(store, engine, open_streams=lambda: hub.open_streams, hears=lambda: wakeup.state == "ok")
+    clockwork = Clockwork(
         settings=settings,
         clock=clock,
         store=store,
@@ -220,6 +238,20 @@ def assemble(
         scheduler=scheduler,
         runs=runs,
         hub=hub,
+        telemetry=telemetry,
+    )
+    clockwork.at_start.append(telemetry.keep_vigil)
+    return clockwork
+
+
+def _executor(settings: Settings, app: ASGIApp | None, token: Callable[[], str | None] | None) -> TargetExecutor:
+    return TargetExecutor(
+        settings.targets,
+        app=app,
+        token=token,
+        connection_limit=settings.connection_limit,
+        response_cap_bytes=settings.response_cap_bytes,
+        patience=Patience(lost=settings.lost_after_seconds),
     )
 
 
@@ -245,7 +277,7 @@ def _use_cases(
         engine.ring()
         wakeup.send()
 
-    def publish(change: RunChanged | ScheduleChanged) -> None:
+    def publish(change: RunChanged | ScheduleChanged | FiresAbsent) -> None:
         bus.publish(change)
         if isinstance(change, RunChanged):
             wakeup.tell(run_id=change.run_id)
@@ -263,6 +295,7 @@ def _use_cases(
         watch=bus.watch,
         publish=publish,
         targets=tuple(settings.targets),
+        history_days=settings.history_days,
     )
     runs = Runs(store, clock=clock, wakeup=wake, cancel_here=engine.cancel, publish=publish, watch=bus.watch)
     return scheduler, runs
@@ -270,21 +303,7 @@ def _use_cases(
 
 def create_app(clockwork: Clockwork) -> FastAPI:
     """The API on its own app; its lifespan starts and stops the clockwork."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await clockwork.start()
-        try:
-            yield
-        finally:
-            await clockwork.stop()
-
-    app = FastAPI(
-        title="agentclock",
-        version=__version__,
-        summary="The clock AI agents run by.",
-        lifespan=lifespan,
-    )
+    app = _empty_app(clockwork)
     app.add_middleware(TrailingSlash)
     add_routes(
         app,
@@ -293,5 +312,26 @@ def create_app(clockwork: Clockwork) -> FastAPI:
         clockwork.hub,
         trigger_wait_seconds=clockwork.settings.trigger_wait_seconds,
         listener=lambda: clockwork.wakeup.state,
+        exposition=clockwork.telemetry.exposition,
     )
     return app
+
+
+def create_status_app(clockwork: Clockwork) -> FastAPI:
+    """As `create_app`, with nothing but /health, /ready, /info and /metrics: for a process that only works."""
+    app = _empty_app(clockwork)
+    app.include_router(build_status_router(clockwork.scheduler, listener=lambda: clockwork.wakeup.state))
+    app.include_router(build_metrics_router(clockwork.telemetry.exposition))
+    return app
+
+
+def _empty_app(clockwork: Clockwork) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await clockwork.start()
+        try:
+            yield
+        finally:
+            await clockwork.stop()
+
+    return FastAPI(title="agentclock", version=__version__, summary="The clock AI agents run by.", lifespan=lifespan)

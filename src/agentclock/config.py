@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agentclock.core.errors import ConfigError
+from agentclock.core.pings import ping_url_fault
 
 ENV_PREFIX = "AGENTCLOCK_"
 TARGET_NAME_LENGTH = 64
@@ -77,6 +78,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address that `serve` listens on.")
     port: int = Field(default=7777, ge=0, le=65_535, description="Port that `serve` listens on.")
+    worker_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port where `worker` answers /metrics, /health and /ready; none: it listens nowhere.",
+    )
     targets: Annotated[dict[str, TargetEntry], NoDecode] = Field(
         default_factory=lambda: {"default": TargetEntry(base_url="http://127.0.0.1:8000")},
         description="Named base URLs: name=url,name=url or JSON.",
@@ -135,6 +142,19 @@ class Settings(BaseSettings):
     listen_url: str | None = Field(
         default=None, description="PostgreSQL URL past the pooler, for LISTEN/NOTIFY.", repr=False
     )
+    metrics_schedule_limit: int = Field(
+        default=200, ge=0, le=10_000, description="Schedules that /metrics counts by name; the rest counts as `other`."
+    )
+    engine_ping_url: str | None = Field(
+        default=None,
+        description="Pinged while fires are being planned, for a dead man's switch that watches the engine.",
+        repr=False,
+    )
+    engine_ping_seconds: float = Field(default=60, ge=1, le=86_400, description="How often the engine is pinged for.")
+    otel: bool | None = Field(
+        default=None,
+        description="Export traces with OpenTelemetry; none: if OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = LogFormat.TEXT
 
@@ -152,7 +172,16 @@ class Settings(BaseSettings):
             raise ValueError(f"a target's name has 1 to {TARGET_NAME_LENGTH} characters, unlike {unfit[0]!r}")
         return targets
 
-    @field_validator("history_days", "guard_max_schedules", "guard_min_interval_seconds", mode="before")
+    @field_validator("engine_ping_url")
+    @classmethod
+    def _check_ping_url(cls, url: str | None) -> str | None:
+        if url is not None and (fault := ping_url_fault(url)):
+            raise ValueError(fault)
+        return url
+
+    @field_validator(
+        "worker_port", "history_days", "guard_max_schedules", "guard_min_interval_seconds", "otel", mode="before"
+    )
     @classmethod
     def _read_none(cls, value: object) -> object:
         return None if isinstance(value, str) and value.lower() in ("", "none") else value

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import re
+import secrets
+import socket
 import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from structlog.types import Processor
 
 from agentclock.config import LogFormat
+from agentclock.core.model import Claim, Run
+from agentclock.core.zones import tzdata_version
 
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
@@ -16,7 +27,8 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _utc_timestamp,
+        signature(),
     ]
     renderer: Processor
     if log_format is LogFormat.JSON:
@@ -43,8 +55,9 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # One line a request is noise beside the engine's own; errors still come through.
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    # One line a request, and how the server starts, is noise beside the engine's own; errors still come through.
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def join_host_logging(level: str) -> None:
@@ -56,9 +69,67 @@ def join_host_logging(level: str) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.filter_by_level,
+            signature(),
             structlog.dev.ConsoleRenderer(0, colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=False,
     )
+
+
+def process_name() -> str:
+    """What this process is called among the workers: its host and its number there."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def signature() -> Processor:
+    """Puts on every line which process wrote it. `instance` tells processes apart that have the same name one after
+    the other, as in containers."""
+    worker, instance = process_name(), secrets.token_hex(4)
+
+    def sign(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line.setdefault("worker", worker)
+        line["instance"] = instance
+        return line
+
+    return sign
+
+
+def run_facts(run: Run, schedule_name: str) -> dict[str, object]:
+    """What every line about a run says."""
+    return {"schedule": schedule_name, "schedule_id": run.schedule_id, "run": run.id, "attempt": run.attempt}
+
+
+def about_run(claim: Claim) -> None:
+    """Whatever is logged from now on in this task, and in those that it starts, says which run it is about."""
+    structlog.contextvars.bind_contextvars(**run_facts(claim.run, claim.schedule.name))
+
+
+def log_start(version: str, database: str) -> None:
+    """The first line of a process."""
+    facts = {"version": version, "database": shown_database(database), "zone_data": tzdata_version()}
+    structlog.get_logger("agentclock").info("starting", **facts, python=platform.python_version())
+
+
+_SECRET_OPTION = re.compile(r"(?<![A-Za-z])((?:ssl)?password|passfile|sslkey)=[^&\s]*", re.IGNORECASE)
+
+
+def shown_database(database: str) -> str:
+    """The setting `database` without passwords: neither those before the host nor those among the options."""
+    if "://" not in database:
+        return database
+    try:
+        parts = urlsplit(database)
+    except ValueError:
+        return database.partition("://")[0]
+    user, at, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    shown = parts._replace(netloc=f"{name}{at}{host}").geturl() if at else database
+    return _SECRET_OPTION.sub(r"\1=***", shown)
+
+
+def _utc_timestamp(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """ISO 8601 in UTC with milliseconds."""
+    line["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return line

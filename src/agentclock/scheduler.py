@@ -1,7 +1,7 @@
 """The use cases: everything that REST, CLI, dashboard and tools can ask of agentclock, and the rules of input.
 
 Callers speak wire field names (`drafts`), answers are the model's own types. `user_id` narrows every use case to
-one owner's rows; None means all.
+one owner's rows; None means all. `by`: who a change is put down to, None: nobody said.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import structlog
 
+from agentclock.audit import Accounts
+from agentclock.backfilling import Backfilling
 from agentclock.core.cron import CronError
 from agentclock.core.errors import (
     Conflict,
@@ -23,13 +25,14 @@ from agentclock.core.errors import (
     NotFound,
     ScheduleDisabled,
 )
-from agentclock.core.events import RunChanged, ScheduleChanged
+from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
-from agentclock.core.model import Instant, Json, Reason, Schedule, Target
+from agentclock.core.model import Instant, Json, Reason, Run, Schedule, Target
 from agentclock.core.planning import Plan, Situation, plan_forfeit, plan_trigger
+from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
-from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, text_fault, with_values
+from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, with_values
 from agentclock.ports import ChangeFunction, Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
 from agentclock.runs import RunDetail, RunReader, RunWatch, check_page, check_texts
 from agentclock.timing import (
@@ -67,7 +70,8 @@ class Preview:
 
 class Scheduler:
     """`targets` are the names of the configured base URLs; `wakeup` tells engines to look again at once;
-    `watch` reports runs that execute in this process, `publish` tells everybody who watches."""
+    `watch` reports runs that execute in this process, `publish` tells everybody who watches; finished runs older than
+    `history_days` may be deleted."""
 
     def __init__(
         self,
@@ -77,9 +81,10 @@ class Scheduler:
         wakeup: Callable[[], None],
         engine_state: Callable[[], EngineState],
         watch: RunWatch | None = None,
-        publish: Callable[[RunChanged | ScheduleChanged], None] = lambda _: None,
+        publish: Callable[[RunChanged | ScheduleChanged | FiresAbsent], None] = lambda _: None,
         entropy: Callable[[int], bytes] = os.urandom,
         targets: Collection[str] = ("default",),
+        history_days: int | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -87,6 +92,8 @@ class Scheduler:
         self._engine_state = engine_state
         self._publish = publish
         self._reader = RunReader(store, clock=clock, watch=watch)
+        self.accounts: Final = Accounts(store, history_days=history_days)
+        self.backfills: Final = Backfilling(store, wakeup=wakeup, entropy=entropy)
         self._entropy = entropy
         self._targets = targets
         self._log = structlog.get_logger("agentclock.scheduler")
@@ -100,6 +107,7 @@ class Scheduler:
         user_id: str | None = None,
         managed_by: str | None = None,
         provenance: Json = None,
+        by: str | None = None,
         finish: Callable[[Schedule], Schedule] = lambda schedule: schedule,
     ) -> Schedule:
         """`managed_by`, `provenance`: as in `Schedule`, for those that no person made. `finish` has the last word on
@@ -118,7 +126,7 @@ class Scheduler:
             created_at=now,
         )
         schedule = finish(self._changed(blank, values, now))
-        await self._store.insert_schedules([schedule])
+        await self._store.insert_schedules([schedule], by=by)
         self._tell(schedule.id)
         return schedule
 
@@ -143,13 +151,14 @@ class Scheduler:
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
+        by: str | None = None,
     ) -> Schedule:
         """Absent fields stay; null empties those that may be empty; one timing field replaces the others.
 
         The next fire is recomputed, from now, only if the timetable changes.
         Raises InvalidField, NotFound, NameTaken, VersionConflict.
         """
-        return await self._write(schedule_id, self.edit(patch), user_id, expected_version)
+        return await self._write(schedule_id, self.edit(patch), user_id, expected_version, by=by)
 
     def edit(self, patch: SchedulePatch | Mapping[str, Any]) -> ChangeFunction:
         """What `change` does to a schedule, as a step of a larger change. Raises InvalidField."""
@@ -166,21 +175,22 @@ class Scheduler:
         change: ChangeFunction,
         *,
         user_id: str | None = None,
+        by: str | None = None,
         guard: Callable[[ChangeFunction], ChangeFunction] = unless_owed,
     ) -> Schedule:
         """Any other change: fires that are due and that it would make vanish are recorded as missed first.
 
         `guard` raises FiresOwed for those. Raises NotFound, NameTaken, and whatever `change` raises.
         """
-        return await self._write(schedule_id, change, user_id, guard=guard)
+        return await self._write(schedule_id, change, user_id, by=by, guard=guard)
 
-    async def delete(self, schedule_id: str, *, user_id: str | None = None) -> None:
+    async def delete(self, schedule_id: str, *, user_id: str | None = None, by: str | None = None) -> None:
         """Its pending runs are cancelled. Raises NotFound."""
-        if text_fault(schedule_id) or not await self._store.delete_schedule(schedule_id, user_id):
+        if text_fault(schedule_id) or not await self._store.delete_schedule(schedule_id, user_id, by=by):
             raise NotFound("Schedule")
         self._tell(schedule_id)
 
-    async def enable(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
+    async def enable(self, schedule_id: str, *, user_id: str | None = None, by: str | None = None) -> Schedule:
         """Fires from now on; what was due while it was disabled is not made up. Enabling twice changes nothing.
 
         Raises NotFound, and InvalidField if the stored timetable cannot be read (any more).
@@ -193,15 +203,15 @@ class Scheduler:
             parse_cron(schedule.cron_expr or "")
             return rearmed(replace(schedule, enabled=True, disabled_reason=None), now)
 
-        return await self._write(schedule_id, change, user_id)
+        return await self._write(schedule_id, change, user_id, by=by)
 
-    async def disable(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
+    async def disable(self, schedule_id: str, *, user_id: str | None = None, by: str | None = None) -> Schedule:
         """Nothing is due any more; runs that exist go on. Raises NotFound."""
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
             return replace(schedule, enabled=False, next_fire_at=None)
 
-        return await self._write(schedule_id, change, user_id)
+        return await self._write(schedule_id, change, user_id, by=by)
 
     def describe(self, schedule: Schedule) -> Description:
         return describe(schedule, self._clock.now())
@@ -220,11 +230,18 @@ class Scheduler:
 
     # runs
 
-    async def trigger(self, schedule_id: str, *, wait_seconds: float = 0.0, user_id: str | None = None) -> RunDetail:
+    async def trigger(
+        self,
+        schedule_id: str,
+        *,
+        wait_seconds: float = 0.0,
+        user_id: str | None = None,
+        traceparent: str | None = None,
+    ) -> RunDetail:
         """One run now, outside the timetable, under the schedule's overlap policy.
 
-        Waits at most `wait_seconds` until the run is over or paused. Raises NotFound, ScheduleDisabled,
-        EngineStopped.
+        Waits at most `wait_seconds` until the run is over or paused. `traceparent`: the header of the request that
+        asks for it. Raises NotFound, ScheduleDisabled, EngineStopped.
         """
         if text_fault(schedule_id):
             raise NotFound("Schedule")
@@ -241,9 +258,13 @@ class Scheduler:
 
         # The watch begins before the run exists, so that its end cannot be missed.
         with self._reader.watching(run_id) as changed:
-            _, run = await self._store.fire_one(schedule_id, plan, user_id=user_id)
+            schedule, run = await self._store.fire_one(schedule_id, plan, user_id=user_id)
             self._wakeup()
-            self._publish(RunChanged(run_id=run.id, schedule_id=schedule_id))
+            self._publish(
+                RunChanged(
+                    run_id=run.id, schedule_id=schedule_id, schedule_name=schedule.name, traceparent=traceparent
+                )
+            )
             return await self._reader.end_of(run, changed, wait_seconds)
 
     async def runs(
@@ -301,7 +322,7 @@ class Scheduler:
             fresh = [schedule_id for schedule_id in stale if schedule_id not in seen]
             for schedule_id in fresh:
                 try:
-                    await self._store.change_schedule(schedule_id, change)
+                    await self._store.change_schedule(schedule_id, change, by=f"agentclock: zone data {version}")
                 except (CorruptRow, NotFound) as error:
                     self._log.error("zone_data_not_refreshed", schedule_id=schedule_id, reason=str(error))
             seen.update(fresh)
@@ -323,6 +344,8 @@ class Scheduler:
         change: ChangeFunction,
         user_id: str | None,
         expected_version: int | None = None,
+        *,
+        by: str | None,
         guard: Callable[[ChangeFunction], ChangeFunction] = unless_owed,
     ) -> Schedule:
         if text_fault(schedule_id):
@@ -330,12 +353,11 @@ class Scheduler:
         while True:
             try:
                 schedule = await self._store.change_schedule(
-                    schedule_id, guard(change), user_id=user_id, expected_version=expected_version
+                    schedule_id, guard(change), user_id=user_id, expected_version=expected_version, by=by
                 )
             except FiresOwed:
                 with suppress(Conflict):  # the planner came first
-                    _, missed = await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)
-                    self._log.warning("fires_missed", schedule=schedule_id, reason=Reason.CHANGED.text, run=missed.id)
+                    self._publish(_forfeited(*await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)))
             else:
                 self._tell(schedule_id)
                 return schedule
@@ -343,6 +365,19 @@ class Scheduler:
     def _tell(self, schedule_id: str) -> None:
         self._wakeup()
         self._publish(ScheduleChanged(schedule_id=schedule_id))
+
+
+def _forfeited(schedule: Schedule, missed: Run) -> FiresAbsent:
+    return FiresAbsent(
+        schedule_id=schedule.id,
+        schedule_name=schedule.name,
+        ping_url=schedule.ping_url,
+        status=missed.status,
+        reason=missed.reason or Reason.CHANGED,
+        fire_at=missed.fire_at,
+        last_fire_at=missed.fire_at if missed.last_fire_at is None else missed.last_fire_at,
+        count=missed.fire_count,
+    )
 
 
 def _with_zone_data(schedule: Schedule, version: str, now: Instant) -> Schedule:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from agentclock.api.auth import Caller, Guard, OpenGuard, Permission
+from agentclock.api.metrics import Exposition, build_metrics_router
 from agentclock.api.paths import TrailingSlash
 from agentclock.api.routes import build_router
 from agentclock.api.status import build_status_router
@@ -21,6 +22,7 @@ __all__ = [
     "Permission",
     "TrailingSlash",
     "add_routes",
+    "build_metrics_router",
     "build_router",
     "build_status_router",
 ]
@@ -35,11 +37,14 @@ def add_routes(
     guard: Guard | None = None,
     trigger_wait_seconds: float = 25,
     listener: Callable[[], str] | None = None,
+    exposition: Exposition | None = None,
 ) -> None:
-    """/schedules, /runs and all below them, /health, /ready and /info.
+    """/schedules, /runs and all below them, /health, /ready and /info; /metrics if there is an `exposition`.
 
     `guard` None: everybody may do everything. `trigger_wait_seconds`: how long a trigger or a cancel waits for the
     run's end unless the request says so. `listener` says "ok", or why wake-ups from other processes do not arrive.
     """
     app.include_router(build_router(scheduler, runs, hub, guard=guard, trigger_wait_seconds=trigger_wait_seconds))
     app.include_router(build_status_router(scheduler, guard=guard, listener=listener))
+    if exposition is not None:
+        app.include_router(build_metrics_router(exposition))

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from agentclock.backfilling import BackfillDraft
 from agentclock.core.errors import (
     Conflict,
     CorruptRow,
@@ -24,7 +25,7 @@ from agentclock.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message
+from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message, wire_names
 from agentclock.runs import Answers
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -57,7 +58,9 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
         return _answer(status, detail)
     log = structlog.get_logger("agentclock.api").bind(method=request.method, route=_route_of(request))
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        log.warning("unavailable", reason=type(error).__name__)
+        # The engine has said that the database is away: not once more for each request.
+        say = log.debug if isinstance(error, StoreUnavailable) else log.warning
+        say("unavailable", reason=type(error).__name__)
         return _answer(status, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     # Rendered here: pretty renderers of tracebacks show local variables, and those hold what callers sent.
     log.error("request_failed", exception="".join(traceback.format_exception(error)))
@@ -97,7 +100,7 @@ def _field_fault(error: InvalidField, request: Request) -> dict[str, Any]:
 
 def _fault(error: Mapping[str, Any], request: Request) -> dict[str, Any]:
     loc = error["loc"]
-    message = fault_message(error["type"], str(loc[-1]), error["msg"], _fields_of(request).model_fields.keys())
+    message = fault_message(error["type"], str(loc[-1]), error["msg"], wire_names(_fields_of(request)))
     fault = {"type": error["type"], "loc": list(loc), "msg": message, "ctx": error.get("ctx") or {}}
     if "input" in error:
         fault["input"] = error["input"]
@@ -107,7 +110,10 @@ def _fault(error: Mapping[str, Any], request: Request) -> dict[str, Any]:
 def _fields_of(request: Request) -> type[BaseModel]:
     if request.method == "GET":
         return PreviewDraft
-    return Answers if request.scope["path"].endswith("/continue") else ScheduleDraft
+    path = request.scope["path"]
+    if path.endswith("/backfills"):
+        return BackfillDraft
+    return Answers if path.endswith("/continue") else ScheduleDraft
 
 
 def _printable(fault: Mapping[str, Any]) -> dict[str, Any]:

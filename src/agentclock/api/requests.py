@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from agentclock.api.auth import admission_of
 from agentclock.api.errors import error_response
-from agentclock.drafts import PAYLOAD_BYTES, PAYLOAD_DEPTH
+from agentclock.core.storable import PAYLOAD_BYTES, PAYLOAD_DEPTH
 
 #: A payload of the allowed size may be written with escapes; beyond this nothing is read on.
 BODY_BYTES: Final = 4 * PAYLOAD_BYTES

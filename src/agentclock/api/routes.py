@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
+from agentclock.api.accounts import AccountRoutes
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
+from agentclock.api.backfills import BackfillAnswer, BackfillRoutes
 from agentclock.api.requests import ApiRoute
 from agentclock.api.run_schemas import Run
 from agentclock.api.runs import RunRoutes
@@ -35,25 +37,10 @@ def build_router(
     """
     guard = guard or OpenGuard()
     router = APIRouter(tags=["Schedules"], route_class=ApiRoute)
-    answers: dict[int | str, dict[str, Any]] = {
-        **ANSWERS,
-        202: {"model": Run, "description": "The run is not over yet; see Location."},
-    }
-
-    def add(
-        permission: Permission, method: str, path: str, endpoint: Callable[..., Any], *errors: int, **options: Any
-    ) -> None:
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            dependencies=[Depends(Admission(guard, permission))],
-            responses={code: answers[code] for code in (401, 403, 422, 503, *errors)},
-            **options,
-        )
-
+    add = _adder(router, guard)
     schedules = ScheduleRoutes(scheduler, guard, trigger_wait_seconds)
     of_runs = RunRoutes(scheduler, runs, trigger_wait_seconds)
+    accounts, backfills = AccountRoutes(scheduler), BackfillRoutes(scheduler, guard)
     streams = StreamRoutes(runs, hub)
     read, write = Permission.READ, Permission.WRITE
     one, one_run = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
@@ -69,6 +56,11 @@ def build_router(
     add(write, "POST", f"{one}/enable", schedules.enable_schedule, 404)
     add(write, "POST", f"{one}/disable", schedules.disable_schedule, 404)
     add(write, "POST", f"{one}/trigger", schedules.trigger_schedule, 202, 404, 409)
+    add(read, "GET", f"{one}/backfills", backfills.list_backfills, 404, 409)
+    add(write, "POST", f"{one}/backfills", backfills.create_backfill, 201, 404, 409)
+    add(Permission.CANCEL, "POST", f"{one}/backfills/{{backfill_id}}/cancel", backfills.cancel_backfill, 404, 409)
+    add(read, "GET", f"{one}/accounting", accounts.get_schedule_accounting, 404)
+    add(read, "GET", f"{one}/revisions", accounts.list_schedule_revisions, 404, 409)
     add(read, "GET", f"{one}/usage", of_runs.get_schedule_usage, 404)
     add(read, "GET", f"{one}/runs", of_runs.list_schedule_runs, 404)
     add(read, "GET", one_run, of_runs.get_schedule_run, 404)
@@ -77,3 +69,26 @@ def build_router(
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
     return router
+
+
+def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
+    """What puts a route on the router, with the permission it asks for and the errors it may answer with."""
+    answers: dict[int | str, dict[str, Any]] = {
+        **ANSWERS,
+        201: {"model": BackfillAnswer, "description": "The backfill was made; see Location."},
+        202: {"model": Run, "description": "The run is not over yet; see Location."},
+    }
+
+    def add(
+        permission: Permission, method: str, path: str, endpoint: Callable[..., Any], *errors: int, **options: Any
+    ) -> None:
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            dependencies=[Depends(Admission(guard, permission))],
+            responses={code: answers[code] for code in (401, 403, 422, 503, *errors)},
+            **options,
+        )
+
+    return add

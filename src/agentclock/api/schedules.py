@@ -58,7 +58,7 @@ class ScheduleRoutes:
         """Create a schedule. At most one of cron_expr, run_at and interval_seconds; none: it runs on demand."""
         target = Target(name=draft.target, method=draft.method, endpoint=draft.endpoint, payload=draft.payload)
         await self._guard.may_call(request, target)
-        schedule = await self._scheduler.create(draft, user_id=caller.owner)
+        schedule = await self._scheduler.create(draft, user_id=caller.owner, by=caller.name)
         response.headers["Location"] = f"{request.url.path.rstrip('/')}/{schedule.id}"
         response.headers["ETag"] = f'"{schedule.version}"'
         return schemas.schedule_detail_out(schedule, self._scheduler.describe(schedule))
@@ -87,13 +87,15 @@ class ScheduleRoutes:
         """Change the fields that are sent; null empties those that may be empty. One timing field replaces the
         others. The next fire is recomputed, from now, only if the timetable changes."""
         version = await self._check_target(request, schedule_id, patch, caller, expected_version(if_match))
-        schedule = await self._scheduler.change(schedule_id, patch, user_id=caller.user_id, expected_version=version)
+        schedule = await self._scheduler.change(
+            schedule_id, patch, user_id=caller.user_id, expected_version=version, by=caller.name
+        )
         response.headers["ETag"] = f'"{schedule.version}"'
         return schemas.schedule_detail_out(schedule, self._scheduler.describe(schedule))
 
     async def delete_schedule(self, schedule_id: ScheduleId, caller: TheCaller) -> None:
         """Delete a schedule; its pending runs are cancelled."""
-        await self._scheduler.delete(schedule_id, user_id=caller.user_id)
+        await self._scheduler.delete(schedule_id, user_id=caller.user_id, by=caller.name)
 
     async def enable_schedule(
         self, schedule_id: ScheduleId, request: Request, caller: TheCaller
@@ -101,11 +103,13 @@ class ScheduleRoutes:
         """Let it fire from now on; what was due meanwhile is not made up."""
         schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
         await self._guard.may_call(request, schedule.target)
-        return schemas.schedule_state_out(await self._scheduler.enable(schedule_id, user_id=caller.user_id))
+        schedule = await self._scheduler.enable(schedule_id, user_id=caller.user_id, by=caller.name)
+        return schemas.schedule_state_out(schedule)
 
     async def disable_schedule(self, schedule_id: ScheduleId, caller: TheCaller) -> schemas.ScheduleState:
         """Let it fire no more; runs that exist go on."""
-        return schemas.schedule_state_out(await self._scheduler.disable(schedule_id, user_id=caller.user_id))
+        schedule = await self._scheduler.disable(schedule_id, user_id=caller.user_id, by=caller.name)
+        return schemas.schedule_state_out(schedule)
 
     async def trigger_schedule(
         self,
@@ -123,7 +127,12 @@ class ScheduleRoutes:
         seconds = preferred_wait(prefer, self._trigger_wait_seconds) if wait is None else wait
         schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
         await self._guard.may_call(request, schedule.target)
-        detail = await self._scheduler.trigger(schedule_id, wait_seconds=seconds, user_id=caller.user_id)
+        detail = await self._scheduler.trigger(
+            schedule_id,
+            wait_seconds=seconds,
+            user_id=caller.user_id,
+            traceparent=request.headers.get("traceparent"),
+        )
         if not detail.is_settled:
             response.status_code = HTTPStatus.ACCEPTED
             response.headers["Location"] = f"{request.url.path.removesuffix('/trigger')}/runs/{detail.run.id}"

@@ -51,6 +51,8 @@ class Schedule(BaseModel):
     overlap: Overlap
     catch_up: CatchUp
     catch_up_window_seconds: int
+    catch_up_limit: int
+    catch_up_stagger_seconds: int
     misfire_grace_seconds: int
     retry_backoff: RetryBackoff
     retry_max_delay_seconds: int
@@ -60,6 +62,7 @@ class Schedule(BaseModel):
     on_lost: OnLost | None = Field(description="As it was written; null: by the method.")
     retries_lost: bool = Field(description="Whether an attempt whose end nobody knows is made again: on_lost applied.")
     tags: list[str]
+    ping_url: str | None = Field(description="Told of every start and end of a run; null: nobody is.")
     provenance: Any = Field(description="Of a schedule that an agent made: which run of which component did.")
     version: int = Field(description="Grows with each change; send it as If-Match.")
     next_fire_at: str | None = Field(description="next_run_at as RFC 3339 with milliseconds.")
@@ -90,7 +93,8 @@ class ScheduleDetail(Schedule):
     warnings: list[str]
 
 
-def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
+def schedule_fields(row: ScheduleRow) -> dict[str, Any]:
+    """By the names and in the form in which schedules are shown."""
     component = row.target.component
     return {
         "id": row.id,
@@ -123,6 +127,8 @@ def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
         "overlap": row.overlap,
         "catch_up": row.catch_up,
         "catch_up_window_seconds": row.catch_up_window_seconds,
+        "catch_up_limit": row.catch_up_limit,
+        "catch_up_stagger_seconds": row.catch_up_stagger_seconds,
         "misfire_grace_seconds": row.misfire_grace_seconds,
         "retry_backoff": row.retry.backoff,
         "retry_max_delay_seconds": row.retry.max_delay_seconds,
@@ -132,6 +138,7 @@ def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
         "on_lost": row.on_lost,
         "retries_lost": row.retries_lost,
         "tags": list(row.tags),
+        "ping_url": row.ping_url,
         "provenance": presentable(row.provenance),
         "version": row.version,
         "next_fire_at": iso_or_null(row.next_fire_at),
@@ -139,12 +146,12 @@ def _schedule_fields(row: ScheduleRow) -> dict[str, Any]:
 
 
 def schedule_out(row: ScheduleRow) -> Schedule:
-    return Schedule(**_schedule_fields(row))
+    return Schedule(**schedule_fields(row))
 
 
 def schedule_detail_out(row: ScheduleRow, description: Description) -> ScheduleDetail:
     return ScheduleDetail(
-        **_schedule_fields(row), explanation=description.explanation, warnings=list(description.warnings)
+        **schedule_fields(row), explanation=description.explanation, warnings=list(description.warnings)
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from agentclock import __version__
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
+from agentclock.api.errors import RETRY_AFTER_SECONDS
 from agentclock.api.requests import ApiRoute
 from agentclock.api.schemas import ANSWERS
 from agentclock.core.errors import StoreUnavailable
@@ -99,6 +100,7 @@ class StatusRoutes:
         ready = database.ok and engine.ok
         if not ready:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return Readiness(
             status="ready" if ready else "not ready",
             database=database,

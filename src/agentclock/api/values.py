@@ -9,7 +9,7 @@ from typing import Final
 
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND, Instant, Json
-from agentclock.drafts import PAYLOAD_DEPTH, is_deeper
+from agentclock.core.storable import PAYLOAD_DEPTH, is_deeper
 
 _ELLIPSIS: Final = "…"
 

@@ -139,4 +139,4 @@ async def _create_schedules(clockwork: Clockwork) -> None:
             "payload": {"message": "Say hello, this is the first run!"},
         },
     ):
-        await clockwork.scheduler.create(draft)
+        await clockwork.scheduler.create(draft, by="demo")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from agentclock import __version__
+from agentclock.cli.backfill import backfill
 from agentclock.cli.cron import cron_app
 from agentclock.cli.db import db_app
 from agentclock.cli.demo import demo
@@ -29,6 +30,10 @@ app.command(
 )(serve)
 app.command(epilog="Example: agentclock worker --database postgresql://clock@db/clock --concurrency 200")(worker)
 app.command(epilog="Example: agentclock doctor --database agentclock.db")(doctor)
+app.command(
+    epilog="Examples: agentclock backfill nightly-report --from 2026-03-01 --until 2026-03-08 --dry-run\n\n"
+    "agentclock backfill nightly-report --from 2026-03-01 --existing failed --concurrency 4"
+)(backfill)
 app.command(epilog="Example: agentclock demo --port 7777")(demo)
 
 

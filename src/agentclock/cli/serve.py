@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sys
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
 from agentclock import __version__
-from agentclock.app import Clockwork, assemble, create_app, is_postgres
+from agentclock.app import Clockwork, assemble, create_app, create_status_app, is_postgres
 from agentclock.cli.options import (
     Concurrency,
     ConfigFile,
@@ -23,9 +23,10 @@ from agentclock.cli.options import (
     load_settings,
 )
 from agentclock.cli.server import Server
-from agentclock.config import Settings
+from agentclock.cli.stopping import Asked, stopping
+from agentclock.config import LogFormat, Settings
 from agentclock.core.errors import ConfigError
-from agentclock.logs import configure_logging
+from agentclock.logs import configure_logging, log_start
 
 
 def serve(
@@ -52,7 +53,7 @@ def serve(
     clockwork = make_clockwork(settings)
     listener = bind(settings)
     announce(settings, listener)
-    server = Server(create_app(clockwork), settings)
+    server = Server(create_app(clockwork), settings, retire=clockwork.retire)
     asyncio.run(server.serve(sockets=[listener]))
     if not server.started:
         raise typer.Exit(1)
@@ -75,29 +76,38 @@ def worker(
         log_level=log_level,
         log_format=log_format,
     )
-    asyncio.run(_work(make_clockwork(settings)))
+    clockwork = make_clockwork(settings)
+    if settings.worker_port is None:
+        asyncio.run(_work(clockwork))
+        return
+    listener = bind(settings.model_copy(update={"port": settings.worker_port}))
+    server = Server(create_status_app(clockwork), settings, retire=clockwork.retire)
+    asyncio.run(server.serve(sockets=[listener]))
+    if not server.started:
+        raise typer.Exit(1)
 
 
 async def _work(clockwork: Clockwork) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop.set)
-    await clockwork.start()
-    try:
-        await stop.wait()
-    finally:
-        await clockwork.stop()
+    asked = Asked()
+    with stopping(asked):
+        try:
+            await clockwork.start()
+            await asked.wait()
+        finally:
+            await clockwork.stop()
 
 
 def make_clockwork(settings: Settings) -> Clockwork:
-    """Wires everything up, or exits 2 with what to mend."""
+    """Wires everything up, or exits 2 with what to mend. The log begins here."""
     configure_logging(settings.log_level, settings.log_format)
+    log_start(__version__, settings.database)
     try:
-        return assemble(settings)
+        clockwork = assemble(settings)
     except ConfigError as error:
         Console(stderr=True).print(f"[bold red]Cannot start:[/bold red] {error}", highlight=False)
         raise typer.Exit(2) from None
+    clockwork.is_introduced = True
+    return clockwork
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -115,6 +125,10 @@ def bind(settings: Settings) -> socket.socket:
 def announce(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    if settings.log_format is LogFormat.JSON:
+        # Whoever reads lines as JSON shall find nothing else.
+        structlog.get_logger("agentclock").info("listening", url=f"http://{shown}:{port}")
+        return
     console = Console(stderr=True, highlight=False)
     backend = "PostgreSQL" if is_postgres(settings.database) else f"SQLite ({settings.database})"
     console.print(f"[bold]agentclock {__version__}[/bold] on {backend}")

@@ -7,6 +7,7 @@ AgentclockError
 │   ├── ScheduleDisabled  trigger of a disabled schedule (409)
 │   ├── NotPaused       an answer to a run that waits for none (409)
 │   ├── GuardRail       an agent would schedule more than it may (409)
+│   ├── SchemaBehind    the database's schema lacks what this needs (409)
 │   └── VersionConflict  somebody else changed the row first (409)
 ├── Denied              the caller may not do this
 │   ├── Unauthenticated  who is asking? (401)
@@ -66,6 +67,15 @@ class NotPaused(Conflict):
 
 class GuardRail(Conflict):
     """A limit on what agents may schedule by themselves; the message names the limit and the setting."""
+
+
+class SchemaBehind(Conflict):
+    """The database was made by an older version and not upgraded since. Everything else works; this needs `step`, and
+    trying again helps only when somebody has upgraded it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the database's schema lacks step {step}; run `agentclock db upgrade`")
+        self.step = step
 
 
 class VersionConflict(Conflict):

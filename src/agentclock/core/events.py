@@ -1,8 +1,11 @@
-"""What happens in an engine, as typed values on one stream: logs, live views and metrics all read it."""
+"""What happens in an engine, as typed values on one stream: logs, live views and metrics all read it.
+
+What is left out of comparisons is only there to be told: the same thing has happened without it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from agentclock.core.model import Cause, Instant, InstructionKind, Json, Reason, Run, RunStatus
@@ -12,6 +15,7 @@ from agentclock.core.model import Cause, Instant, InstructionKind, Json, Reason,
 class RunQueued:
     run_id: str
     schedule_id: str
+    schedule_name: str = ""
     fire_at: Instant
     cause: Cause
 
@@ -21,6 +25,8 @@ class FiresAbsent:
     """`count` due fires made no run; `status` is skipped or missed."""
 
     schedule_id: str
+    schedule_name: str = ""
+    ping_url: str | None = None
     status: RunStatus
     reason: Reason
     fire_at: Instant
@@ -35,6 +41,7 @@ class AttemptStarted:
 
     run: Run
     schedule_name: str
+    ping_url: str | None = None
     at: Instant
 
 
@@ -54,15 +61,22 @@ class EventsLogged:
 
     run_id: str
     schedule_id: str
+    schedule_name: str = field(default="", compare=False)
+    attempt: int = field(default=0, compare=False)
     seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunChanged:
-    """A run's state was changed by a use case (cancel, continue) or the keeper, not by settling an attempt."""
+    """A run's state was changed by a use case (trigger, cancel, continue) or the keeper, not by settling an attempt.
+
+    `traceparent`: as the request that triggered it was sent with it (W3C Trace Context)."""
 
     run_id: str
     schedule_id: str
+    schedule_name: str = field(default="", compare=False)
+    attempt: int = field(default=0, compare=False)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,7 @@ class RunSettled:
 
     run: Run
     schedule_name: str
+    ping_url: str | None = None
     status: RunStatus
     available_at: Instant | None
     attempt_spent: bool
@@ -96,6 +111,9 @@ class ResultDropped:
     """Another worker owns the run by now; what this one found out counts no more."""
 
     run_id: str
+    schedule_id: str = ""
+    schedule_name: str = ""
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +141,21 @@ class ScheduleFaulty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTrouble:
-    """A loop's step failed (say, the database is away); it goes on after `retry_in_seconds`."""
+    """A loop's step failed; it goes on after `retry_in_seconds`. `is_outage`: the database is away. `is_new`: all was
+    well before."""
 
     loop: str
     error: str
     retry_in_seconds: float
+    is_outage: bool = True
+    is_new: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecovered:
+    """Every loop that failed has done its step again, `after_seconds` since the first one failed."""
+
+    after_seconds: float
 
 
 Event: TypeAlias = (
@@ -144,4 +172,5 @@ Event: TypeAlias = (
     | RunTakenOver
     | ScheduleFaulty
     | EngineTrouble
+    | EngineRecovered
 )

@@ -7,7 +7,9 @@ active (overlap policy)?
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from agentclock.core.ids import fire_run_id, spread_ms
@@ -23,11 +25,20 @@ from agentclock.core.model import (
 )
 from agentclock.core.timetable import next_fire, timetable_of
 
-#: No single catch-up runs more than this many fires; the older ones are missed.
-CATCH_UP_CAP = 100
-
-#: Due fire times looked at in one plan. A longer backlog takes several plans, so that no transaction is long.
+#: Due fire times recorded in one plan. A longer backlog takes several plans, so that no transaction is long.
 CHUNK = 20_000
+
+#: No schedule's `catch_up_limit` is greater.
+MOST_CAUGHT_UP = 1_000
+
+#: Of fires that are late within their grace, so many run after one outage: the newest.
+MOST_IN_TIME = 1_000
+
+#: The newest fires of a backlog, which may have to run, are in one plan, all of them.
+_NEWEST = MOST_CAUGHT_UP + MOST_IN_TIME
+
+#: Nobody notices a fire in the very millisecond: within a second it is never late, whatever the grace.
+_LEAST_GRACE_MS = SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +117,7 @@ def _plain_plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan 
     """The plan of nearly every schedule, nearly always: one fire is due, it is in time, and no other run is active.
     None if that is not so. A short cut: the full plan comes to the same."""
     fire_at = schedule.next_fire_at
-    if fire_at is None or not 0 <= now - fire_at <= schedule.misfire_grace_seconds * SECOND:
+    if fire_at is None or not 0 <= now - fire_at <= _grace_ms(schedule):
         return None
     if situation.active or schedule.max_runs is not None or (schedule.last_fire_at or 0) > fire_at:
         return None
@@ -129,34 +140,34 @@ def _plain_plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan 
 
 
 def _full_plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
-    due, truncated = _due(schedule, now)
-    verdicts = dict.fromkeys(due, Reason.CATCH_UP_CAP) if truncated else _misfires(schedule, due, now)
-    ledger = _Ledger(schedule, situation)
-    last_to_run = max((fire_at for fire_at in due if fire_at not in verdicts), default=None)
+    ledger = _Ledger(schedule, situation, now)
+    verdict = _judge(schedule, _Due([]) if ledger.is_exhausted else _due(schedule, now), now)
     seen = schedule.last_fire_at
-    for fire_at in due:
-        if schedule.max_runs is not None and ledger.run_count >= schedule.max_runs:
+    for fires, reason in verdict.missed:
+        ledger.absent(fires, RunStatus.MISSED, reason)
+        seen = fires[-1]
+    owed = [*verdict.late, *verdict.in_time]
+    # A newer one would cancel it at once. Who asks for all of them gets them in line, where none is in the way.
+    is_replaced = schedule.overlap is Overlap.CANCEL and schedule.catch_up is not CatchUp.ALL
+    for place, fire_at in enumerate(owed):
+        if ledger.is_exhausted:
             break
         seen = fire_at
-        reason = verdicts.get(fire_at)
-        if reason is not None:
-            ledger.absent(fire_at, RunStatus.MISSED, reason)
-        elif schedule.overlap is Overlap.CANCEL and fire_at != last_to_run:
-            ledger.absent(fire_at, RunStatus.SKIPPED, Reason.OVERLAP)
+        if is_replaced and fire_at != owed[-1]:
+            ledger.absent([fire_at], RunStatus.SKIPPED, Reason.OVERLAP)
         else:
-            late = now - fire_at > schedule.misfire_grace_seconds * SECOND
-            ledger.fire(fire_at, Cause.CATCH_UP if late else Cause.SCHEDULE)
+            ledger.fire(fire_at, Cause.CATCH_UP if place < len(verdict.late) else Cause.SCHEDULE)
     next_fire_at = schedule.next_fire_at
-    if due:
+    if next_fire_at is not None and next_fire_at <= now:
         # The count matters to max_runs alone; a copy of the schedule is the dearest part of a plan.
         done = schedule if schedule.max_runs is None else replace(schedule, run_count=ledger.run_count)
-        next_fire_at = next_fire(done, due[-1])
+        next_fire_at = next_fire(done, next_fire_at if seen is None else seen)
     return ledger.plan(last_fire_at=seen, next_fire_at=next_fire_at)
 
 
 def plan_trigger(schedule: Schedule, situation: Situation, now: Instant, run_id: str) -> Plan:
     """One manual run now, under the schedule's overlap policy; its timetable is left alone."""
-    ledger = _Ledger(schedule, situation)
+    ledger = _Ledger(schedule, situation, now)
     ledger.fire(now, Cause.MANUAL, run_id)
     return replace(
         ledger.plan(last_fire_at=schedule.last_fire_at, next_fire_at=schedule.next_fire_at),
@@ -169,56 +180,98 @@ def plan_forfeit(schedule: Schedule, situation: Situation, now: Instant) -> Plan
 
     An edit never fires in the past, and no fire vanishes without a record either.
     """
-    ledger = _Ledger(schedule, situation)
+    ledger = _Ledger(schedule, situation, now)
     try:
-        due, _ = _due(schedule, now)
+        due = _due(schedule, now).fires
     except ValueError:
         # An unreadable timetable must be open to repair; of its fires only the stored one is known.
-        ledger.absent(schedule.next_fire_at or now, RunStatus.MISSED, Reason.CHANGED)
+        ledger.absent([schedule.next_fire_at or now], RunStatus.MISSED, Reason.CHANGED)
         return ledger.plan(last_fire_at=schedule.next_fire_at, next_fire_at=None)
-    for fire_at in due:
-        ledger.absent(fire_at, RunStatus.MISSED, Reason.CHANGED)
-    seen = due[-1] if due else schedule.last_fire_at
-    next_fire_at = next_fire(replace(schedule, last_fire_at=seen), due[-1]) if due else schedule.next_fire_at
-    return ledger.plan(last_fire_at=seen, next_fire_at=next_fire_at)
+    if not due:
+        return ledger.plan(last_fire_at=schedule.last_fire_at, next_fire_at=schedule.next_fire_at)
+    if ledger.is_exhausted:
+        due = due[:1]  # somebody asked for it; of the timetable nothing is left
+    ledger.absent(due, RunStatus.MISSED, Reason.CHANGED)
+    return ledger.plan(last_fire_at=due[-1], next_fire_at=next_fire(schedule, due[-1]))
 
 
-def _due(schedule: Schedule, now: Instant) -> tuple[list[Instant], bool]:
-    """The fire times due by `now`, oldest first, and whether there are more than were looked at."""
+def _grace_ms(schedule: Schedule) -> int:
+    return max(schedule.misfire_grace_seconds * SECOND, _LEAST_GRACE_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Fires that are due, oldest first. `is_cut`: the newest `_NEWEST` of all that are due are not among them."""
+
+    fires: list[Instant]
+    is_cut: bool = False
+
+
+def _due(schedule: Schedule, now: Instant) -> _Due:
+    """What is due by `now`; of a long backlog, the oldest."""
     first = schedule.next_fire_at
     if first is None or first > now:
-        return [], False
+        return _Due([])
     until = now if schedule.end_at is None else min(now, schedule.end_at)
-    due = [first, *timetable_of(schedule).between(first, until, CHUNK)]
-    return due[:CHUNK], len(due) > CHUNK
+    most = CHUNK + _NEWEST
+    # A first one that somebody asked for may come before all others.
+    after = first if schedule.start_at is None else max(first, schedule.start_at - 1)
+    due = [first, *timetable_of(schedule).between(after, until, most)]
+    return _Due(due) if len(due) <= most else _Due(due[:CHUNK], is_cut=True)
 
 
-def _misfires(schedule: Schedule, due: list[Instant], now: Instant) -> dict[Instant, Reason]:
-    """The fire times that are too late to run, with the reason."""
-    grace, window = schedule.misfire_grace_seconds * SECOND, schedule.catch_up_window_seconds * SECOND
-    late = [fire_at for fire_at in due if now - fire_at > grace]
-    recent = [fire_at for fire_at in late if now - fire_at <= window]
-    verdicts = dict.fromkeys(late[: len(late) - len(recent)], Reason.OUTSIDE_WINDOW)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """What the catch-up policy makes of due fires, oldest first: `missed` ones, in stretches of one reason, then the
+    `late` ones that run nevertheless, then those `in_time`."""
+
+    missed: list[tuple[list[Instant], Reason]]
+    late: list[Instant] = field(default_factory=list)
+    in_time: list[Instant] = field(default_factory=list)
+
+
+def _judge(schedule: Schedule, due: _Due, now: Instant) -> _Verdict:
+    fires = due.fires
+    in_time = bisect_left(fires, now - _grace_ms(schedule))
+    if fires[in_time : in_time + 1] == [now - _grace_ms(schedule)] and in_time + 1 < len(fires):
+        # At the very end of its grace, and a newer one is due: no two are in time where they are a grace apart.
+        in_time += 1
+    recent = min(in_time, bisect_left(fires, now - schedule.catch_up_window_seconds * SECOND))
     match schedule.catch_up:
         case CatchUp.NONE:
-            verdicts |= dict.fromkeys(recent, Reason.CATCH_UP_NONE)
+            owed, reason = 0, Reason.CATCH_UP_NONE
         case CatchUp.LATEST:
-            owed = recent[-1:] if len(late) == len(due) else []
-            verdicts |= dict.fromkeys(recent[: len(recent) - len(owed)], Reason.SUPERSEDED)
+            owed, reason = int(in_time == len(fires)), Reason.SUPERSEDED
         case CatchUp.ALL:
-            pass
+            owed, reason = min(schedule.catch_up_limit, MOST_CAUGHT_UP), Reason.CATCH_UP_CAP
         case never:
             assert_never(never)
-    runnable = [fire_at for fire_at in due if fire_at not in verdicts]
-    verdicts |= dict.fromkeys(runnable[:-CATCH_UP_CAP], Reason.CATCH_UP_CAP)
-    return verdicts
+    runs_from = max(recent, in_time - owed)
+    if due.is_cut:
+        runs_from = len(fires)
+    elif len(fires) - in_time > MOST_IN_TIME:
+        runs_from = len(fires) - MOST_IN_TIME
+    stretches = [
+        (fires[:recent], Reason.OUTSIDE_WINDOW),
+        (fires[recent : min(in_time, runs_from)], reason),
+        (fires[in_time:runs_from], Reason.CATCH_UP_CAP),
+    ]
+    missed = [stretch for stretch in stretches if stretch[0]]
+    if due.is_cut:
+        # Another plan follows, and what slips out of the window until then begins another row. So this one either
+        # goes far beyond the place where the reason changes or ends there.
+        while len(missed) > 1 and len(missed[-1][0]) < CHUNK // 2:
+            missed.pop()
+        return _Verdict(missed=missed)
+    return _Verdict(missed=missed, late=fires[runs_from:in_time], in_time=fires[max(runs_from, in_time) :])
 
 
 class _Ledger:
     """Collects a plan while it walks through the fires, counting what the plan itself makes active."""
 
-    def __init__(self, schedule: Schedule, situation: Situation) -> None:
+    def __init__(self, schedule: Schedule, situation: Situation, now: Instant) -> None:
         self._schedule = schedule
+        self._now = now
         self._active = situation.active
         self._waiting = situation.waiting
         self._tail = situation.tail
@@ -227,6 +280,11 @@ class _Ledger:
         self._open: Absence | None = None
         self._cancel_active = False
         self.run_count = schedule.run_count
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no fire is left: nothing that is due counts any more."""
+        return self._schedule.max_runs is not None and self.run_count >= self._schedule.max_runs
 
     def fire(self, fire_at: Instant, cause: Cause, run_id: str | None = None) -> None:
         run_id = run_id or fire_run_id(self._schedule.id, fire_at)
@@ -242,47 +300,59 @@ class _Ledger:
                 waits = overlapping
             case Overlap.SKIP:
                 if overlapping:
-                    return self.absent(fire_at, RunStatus.SKIPPED, Reason.OVERLAP, cause, run_id)
+                    return self.absent([fire_at], RunStatus.SKIPPED, Reason.OVERLAP, cause, run_id)
                 waits = False
             case Overlap.QUEUE:
                 if overlapping and self._waiting:
-                    return self.absent(fire_at, RunStatus.SKIPPED, Reason.QUEUE_FULL, cause, run_id)
+                    return self.absent([fire_at], RunStatus.SKIPPED, Reason.QUEUE_FULL, cause, run_id)
                 waits = overlapping
             case Overlap.CANCEL:
-                self._cancel_active = waits = overlapping
+                waits = overlapping
+                if not self._fires:  # what this plan makes itself is not in its own way
+                    self._cancel_active = overlapping
             case never:
                 assert_never(never)
+        available_at = None if waits else self._start_of(fire_at, cause)
         self._active += 1
         self._waiting += waits
-        spread = 0 if cause is Cause.MANUAL else spread_ms(self._schedule.id, self._schedule.jitter_seconds)
-        available_at = None if waits else fire_at + spread
         self._fires.append(Fire(run_id=run_id, fire_at=fire_at, cause=cause, available_at=available_at))
         self._open = self._tail = None
         self.run_count += 1
         return None
 
+    def _start_of(self, fire_at: Instant, cause: Cause) -> Instant:
+        """When the run may start. What is caught up is spread from now on, since its own time is long past: schedules
+        that missed the same instants must not all start at once, nor all the fires of one."""
+        if cause is Cause.MANUAL:
+            return fire_at
+        spread = spread_ms(self._schedule.id, self._schedule.jitter_seconds)
+        if cause is not Cause.CATCH_UP:
+            return fire_at + spread
+        return self._now + spread + len(self._fires) * self._schedule.catch_up_stagger_seconds * SECOND
+
     def absent(
         self,
-        fire_at: Instant,
+        fires: Sequence[Instant],
         status: RunStatus,
         reason: Reason,
         cause: Cause = Cause.SCHEDULE,
         run_id: str | None = None,
     ) -> None:
-        """Notes a fire that makes no run; consecutive ones with the same reason share one record."""
+        """Notes consecutive fires that make no run; those with the same reason share one record."""
         cause = Cause.MANUAL if cause is Cause.MANUAL else Cause.SCHEDULE
         grown = self._open
         if grown is not None and cause is not Cause.MANUAL and (grown.status, grown.reason) == (status, reason):
-            self._absences[-1] = self._open = replace(grown, last_fire_at=fire_at, count=grown.count + 1)
+            self._open = replace(grown, last_fire_at=fires[-1], count=grown.count + len(fires))
+            self._absences[-1] = self._open
             return
         absence = Absence(
-            run_id=run_id or fire_run_id(self._schedule.id, fire_at),
+            run_id=run_id or fire_run_id(self._schedule.id, fires[0]),
             status=status,
             reason=reason,
             cause=cause,
-            fire_at=fire_at,
-            last_fire_at=fire_at,
-            count=1,
+            fire_at=fires[0],
+            last_fire_at=fires[-1],
+            count=len(fires),
             extends=None if cause is Cause.MANUAL else self._extendable(status, reason),
         )
         self._absences.append(absence)

@@ -23,7 +23,7 @@ class Revision:
 
     `at`: when that was written; `by`: the person or the part of agentclock who did, None: nobody said.
     `schedule` is the whole row then, `last_fire_at` and `run_count` included: what was accounted for before is
-    `schedule.last_fire_at`.
+    `schedule.last_fire_at`. But a `found` one is the row as it was met, and `at` since when its timetable ruled.
     """
 
     version: int
@@ -36,5 +36,5 @@ class Revision:
     def effective_from(self) -> Instant:
         """After this instant the timetable of this revision rules. Fires up to it are accounted for by the ones before,
         also where the clock was set back."""
-        last = self.schedule.last_fire_at
+        last = None if self.kind is RevisionKind.FOUND else self.schedule.last_fire_at
         return self.at if last is None else max(self.at, last)

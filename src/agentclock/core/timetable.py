@@ -19,6 +19,9 @@ class Timetable(Protocol):
     def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
         """The first `limit` fire times in `after < t <= until`."""
 
+    def count(self, after: Instant, until: Instant) -> int:
+        """How many fire times there are in `after < t <= until`; quick however many."""
+
 
 @dataclass(frozen=True, slots=True)
 class CronTimetable:
@@ -33,6 +36,9 @@ class CronTimetable:
         found = self.cron.between(after // SECOND, until // SECOND, self.zone, limit)
         return [second * SECOND for second in found]
 
+    def count(self, after: Instant, until: Instant) -> int:
+        return self.cron.count(after // SECOND, until // SECOND, self.zone)
+
 
 @dataclass(frozen=True, slots=True)
 class OneOff:
@@ -43,6 +49,9 @@ class OneOff:
 
     def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
         return [self.run_at][:limit] if after < self.run_at <= until else []
+
+    def count(self, after: Instant, until: Instant) -> int:
+        return int(after < self.run_at <= until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,9 @@ class Interval:
         first = self.next(after)
         return list(range(first, until + 1, self.period_ms)[:limit])
 
+    def count(self, after: Instant, until: Instant) -> int:
+        return len(range(self.next(after), until + 1, self.period_ms))
+
 
 @dataclass(frozen=True, slots=True)
 class OnDemand:
@@ -68,6 +80,9 @@ class OnDemand:
 
     def between(self, after: Instant, until: Instant, limit: int) -> list[Instant]:
         return []
+
+    def count(self, after: Instant, until: Instant) -> int:
+        return 0
 
 
 def timetable_of(schedule: Schedule) -> Timetable:

@@ -6,15 +6,18 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from structlog.contextvars import clear_contextvars
+
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import EngineTrouble, ResultDropped, RunSettled
+from agentclock.core.events import ResultDropped, RunSettled
 from agentclock.core.lifecycle import Settlement, settle
 from agentclock.core.model import SECOND, Claim, Outcome
 from agentclock.engine.bus import Bus
+from agentclock.engine.outage import Outage
 from agentclock.ports import Clock, Store
 
 BATCH = 500
-PAUSE_SECONDS = (0.2, 5.0)
+PAUSE_SECONDS = (0.2, 2.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -24,17 +27,24 @@ class _Ended:
     ended: float
     settlement: asyncio.Future[Settlement | None]
 
+    @property
+    def is_open(self) -> bool:
+        """Not written yet. Whoever waited may have gone: the result counts all the same."""
+        return not self.settlement.done() or self.settlement.cancelled()
+
 
 class Completer:
     """Takes ends of attempts from many tasks, and announces them once they are durable.
 
-    While the database is away they wait here; none is dropped.
+    While the database is away they wait here; none is dropped. There are never more than the worker has slots, for
+    each keeps its slot, and those of one batch that the keeper takes over.
     """
 
-    def __init__(self, store: Store, clock: Clock, bus: Bus) -> None:
+    def __init__(self, store: Store, clock: Clock, bus: Bus, outage: Outage | None = None) -> None:
         self._store = store
         self._clock = clock
         self._bus = bus
+        self._outage = outage or Outage(clock, bus)
         self._waiting: deque[_Ended] = deque()
         self._writer: asyncio.Task[None] | None = None
 
@@ -55,25 +65,37 @@ class Completer:
             ended.settlement.cancel()
 
     async def _write_all(self) -> None:
+        clear_contextvars()  # those of the run that happened to come first
         pause, longest = PAUSE_SECONDS
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:
-                await self._write(batch)
+                await self._write_or_apart(batch)
+                self._outage.succeeded("completer")
                 pause = PAUSE_SECONDS[0]
             except StoreUnavailable as error:
-                self._waiting.extendleft(reversed(batch))
-                self._bus.publish(EngineTrouble(loop="completer", error=str(error), retry_in_seconds=pause))
+                self._waiting.extendleft(ended for ended in reversed(batch) if ended.is_open)
+                self._outage.failed("completer", error, pause)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, longest)
             except asyncio.CancelledError:
                 self._waiting.extendleft(reversed(batch))
                 raise
-            except Exception as error:
-                # Whatever it is, the waiting tasks must learn of it; the runs are recovered as lost.
-                for ended in batch:
-                    if not ended.settlement.done():
-                        ended.settlement.set_exception(error)
+
+    async def _write_or_apart(self, batch: list[_Ended]) -> None:
+        """One result that no database takes must not keep the others from being written."""
+        try:
+            await self._write(batch)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                # Whatever it is, the waiting task must learn of it; the run is recovered as lost.
+                if not batch[0].settlement.done():
+                    batch[0].settlement.set_exception(error)
+                return
+            for ended in batch:
+                await self._write_or_apart([ended])
 
     async def _write(self, batch: list[_Ended]) -> None:
         now, monotonic = await self._store.now(), self._clock.monotonic()
@@ -83,15 +105,21 @@ class Completer:
         written = await self._store.settle(settlements)
         for ended, settlement in zip(batch, settlements, strict=True):
             ours = settlement.run_id in written
-            self._bus.publish(_settled(ended.claim, settlement) if ours else ResultDropped(run_id=settlement.run_id))
+            self._bus.publish(_settled(ended.claim, settlement) if ours else dropped(ended.claim))
             if not ended.settlement.done():
                 ended.settlement.set_result(settlement if ours else None)
+
+
+def dropped(claim: Claim) -> ResultDropped:
+    run, name = claim.run, claim.schedule.name
+    return ResultDropped(run_id=run.id, schedule_id=run.schedule_id, schedule_name=name, attempt=run.attempt)
 
 
 def _settled(claim: Claim, settlement: Settlement) -> RunSettled:
     return RunSettled(
         run=claim.run,
         schedule_name=claim.schedule.name,
+        ping_url=claim.schedule.ping_url,
         status=settlement.status,
         available_at=settlement.available_at,
         attempt_spent=settlement.attempt_status is not None,

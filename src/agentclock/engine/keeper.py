@@ -25,7 +25,10 @@ class Declared(AgentclockError):
 
 
 class Keeper:
-    """Rung often: all that costs a write has its own time, only wishes to cancel are heeded at each step."""
+    """Rung often: all that costs a write has its own time, only wishes to cancel are heeded at each step.
+
+    `is_patient`: the database was away until just now, so that nobody can be blamed for silence yet.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Keeper:
         wakeup: Wakeup,
         lease_seconds: float,
         history_days: int | None,
+        is_patient: bool = False,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -51,7 +55,7 @@ class Keeper:
         self._history_days = history_days
         self.reviewer = Reviewer(store, executor, clock, bus, wakeup, wake=worker.wake)
         self._renewed_at: float | None = None
-        self._patient_until = 0.0
+        self._patient_until = clock.monotonic() + lease_seconds if is_patient else 0.0
         self._more_orphans = False
         self._prune_at = 0.0
 
@@ -81,15 +85,16 @@ class Keeper:
         return self._renewed_at + self._lease_seconds / 3 - self._clock.monotonic()
 
     async def _renew(self) -> None:
+        asked_at = self._clock.monotonic()
         beat = await self._store.renew_lease(self._worker.id, self._lease_seconds)
         if not beat.alive:
             raise Declared("this worker's lease ended and others took its runs over")
-        now = self._clock.monotonic()
-        if self._renewed_at is not None and now - self._renewed_at > self._lease_seconds:
-            # We could not renew for a whole lease (database away, process frozen). Others may have been as
-            # unlucky: give them one lease of time to renew theirs before we call them dead.
-            self._patient_until = now + self._lease_seconds
-        self._renewed_at = now
+        if self._renewed_at is not None and self._clock.monotonic() - self._renewed_at > self._lease_seconds / 2:
+            # We could not renew in time (database away, process frozen), and whoever renewed just before us has no
+            # lease any more: give all one lease of time to renew theirs before we call anybody dead.
+            self._patient_until = self._clock.monotonic() + self._lease_seconds
+            self._worker.wake()  # without a lease it could claim nothing
+        self._renewed_at = asked_at
         self._worker.cancel(beat.cancel_requested)
 
     async def _take_over(self) -> int:

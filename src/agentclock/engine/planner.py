@@ -48,12 +48,21 @@ class Planner:
 
     def _announce(self, fired: Fired) -> None:
         for run in fired.runs:
-            queued = RunQueued(run_id=run.id, schedule_id=run.schedule_id, fire_at=run.fire_at, cause=run.cause)
-            self._bus.publish(queued)
+            self._bus.publish(
+                RunQueued(
+                    run_id=run.id,
+                    schedule_id=run.schedule_id,
+                    schedule_name=fired.schedules[run.schedule_id].name,
+                    fire_at=run.fire_at,
+                    cause=run.cause,
+                )
+            )
         for schedule_id, absence in fired.absences:
             self._bus.publish(
                 FiresAbsent(
                     schedule_id=schedule_id,
+                    schedule_name=fired.schedules[schedule_id].name,
+                    ping_url=fired.schedules[schedule_id].ping_url,
                     status=absence.status,
                     reason=absence.reason,
                     fire_at=absence.fire_at,

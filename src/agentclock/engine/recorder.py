@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from structlog.contextvars import clear_contextvars
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import EngineTrouble, EventsLogged
+from agentclock.core.events import EventsLogged
 from agentclock.core.model import Claim
 from agentclock.engine.alarm import Alarm
 from agentclock.engine.bus import Bus
+from agentclock.engine.outage import Outage
 from agentclock.engine.runlog import RunLog
+from agentclock.logs import run_facts
 from agentclock.ports import Clock, EventBatch, EventCursor, Said, Store, Wakeup
 
 #: One run is written at most so often; the first event after some quiet at once.
@@ -40,6 +43,10 @@ class _Recording:
         return self.log.claim.run.id
 
     @property
+    def facts(self) -> dict[str, object]:
+        return run_facts(self.log.claim.run, self.log.claim.schedule.name)
+
+    @property
     def key(self) -> tuple[str, int]:
         return _key(self.log.claim)
 
@@ -60,10 +67,12 @@ class Recorder:
         *,
         events_limit: int = EVENTS_LIMIT,
         bytes_limit: int = BYTES_LIMIT,
+        outage: Outage | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._bus = bus
+        self._outage = outage or Outage(clock, bus)
         self._wakeup = wakeup
         self._events_limit = events_limit
         self._bytes_limit = bytes_limit
@@ -136,10 +145,11 @@ class Recorder:
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, longest)
             else:
-                self._away = False
+                self._well()
                 return cursor
 
     async def _write_all(self) -> None:
+        clear_contextvars()  # those of the run that happened to speak first
         pause, longest = PAUSE_SECONDS
         while self._unwritten:
             try:
@@ -166,7 +176,7 @@ class Recorder:
         except Exception:
             structlog.get_logger("agentclock.recorder").exception("events_refused", runs=len(due))
             await self._write_apart(due)
-        self._away = False
+        self._well()
 
     def _due(self) -> list[tuple[_Recording, EventBatch]]:
         """The next batch of each run that is due; of two claims of one run, the earlier."""
@@ -200,8 +210,7 @@ class Recorder:
                 _release(recording)
             else:  # to the end of the row, so that all have their turn
                 self._unwritten[recording] = None
-        schedule_id = recording.log.claim.run.schedule_id
-        self._bus.publish(EventsLogged(run_id=batch.run_id, schedule_id=schedule_id, seq=batch.events[-1].seq))
+        self._bus.publish(_logged(recording.log.claim, batch.events[-1].seq))
         self._wakeup.tell(run_id=batch.run_id)
 
     async def _write_apart(self, due: Sequence[tuple[_Recording, EventBatch]]) -> None:
@@ -213,7 +222,7 @@ class Recorder:
                 raise
             except Exception:
                 log = structlog.get_logger("agentclock.recorder")
-                log.exception("events_lost", run=recording.run_id, events=len(batch.events))
+                log.exception("events_lost", **recording.facts, events=len(batch.events))
                 if not recording.log.spoiled():
                     self._drop(recording)
 
@@ -222,14 +231,23 @@ class Recorder:
         if recording in self._unwritten:
             del self._unwritten[recording]
             log = structlog.get_logger("agentclock.recorder")
-            log.warning("events_dropped", run=recording.run_id, events=recording.log.events_waiting)
+            log.warning("events_dropped", **recording.facts, events=recording.log.events_waiting)
         _release(recording)
 
     def _troubled(self, error: Exception, pause: float) -> None:
         """Once for each time that the database goes away: the tries that follow say nothing new."""
         if not self._away:
-            self._bus.publish(EngineTrouble(loop="recorder", error=str(error), retry_in_seconds=pause))
+            self._outage.failed("recorder", error, pause)
         self._away = True
+
+    def _well(self) -> None:
+        self._away = False
+        self._outage.succeeded("recorder")
+
+
+def _logged(claim: Claim, seq: int) -> EventsLogged:
+    run, name = claim.run, claim.schedule.name
+    return EventsLogged(run_id=run.id, schedule_id=run.schedule_id, schedule_name=name, attempt=run.attempt, seq=seq)
 
 
 def _key(claim: Claim) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from agentclock.core.errors import StoreUnavailable
 from agentclock.core.events import RunChanged
 from agentclock.core.model import SECOND, ApprovalAction, Claim, Instant, Instruction, InstructionKind, RunStatus
 from agentclock.engine.bus import Bus
+from agentclock.logs import about_run, run_facts
 from agentclock.ports import Clock, Executor, Store, Wakeup
 
 BATCH: Final = 100
@@ -85,6 +86,7 @@ class Reviewer:
         await self._instruct(claim, instruction)
 
     async def _ask(self, claim: Claim) -> None:
+        about_run(claim)
         log = structlog.get_logger("agentclock.keeper")
         try:
             async with self._gate:
@@ -93,18 +95,20 @@ class Reviewer:
                 attach = Instruction(kind=InstructionKind.ATTACH, why="answered at AgentOS")
                 await self._instruct(claim, attach)
         except StoreUnavailable as error:
-            log.warning("review_failed", run=claim.run.id, error=str(error))
+            log.warning("review_failed", error=str(error))
         except Exception:
-            log.exception("review_failed", run=claim.run.id)
+            log.exception("review_failed")
 
     async def _instruct(self, claim: Claim, instruction: Instruction) -> None:
         run = await self._store.instruct(claim.run.id, instruction)
         if run is None:  # somebody was quicker
             return
         log = structlog.get_logger("agentclock.keeper")
-        facts = {"schedule": claim.schedule.name, "run": run.id, "instruction": instruction.kind.value}
-        log.info("paused_run_goes_on", **facts, why=instruction.why)
-        self._bus.publish(RunChanged(run_id=run.id, schedule_id=run.schedule_id))
+        facts = run_facts(run, claim.schedule.name)
+        log.info("paused_run_goes_on", **facts, instruction=instruction.kind.value, why=instruction.why)
+        name = claim.schedule.name
+        changed = RunChanged(run_id=run.id, schedule_id=run.schedule_id, schedule_name=name, attempt=run.attempt)
+        self._bus.publish(changed)
         self._wakeup.tell(run_id=run.id)
         self._wakeup.send()
         self._wake()

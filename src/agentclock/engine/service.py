@@ -20,20 +20,25 @@ from typing import Protocol
 import structlog
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import EngineTrouble, WorkerDeclaredDead
+from agentclock.core.events import WorkerDeclaredDead
 from agentclock.engine.alarm import Alarm
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer
 from agentclock.engine.keeper import Declared, Keeper
+from agentclock.engine.outage import Outage
 from agentclock.engine.planner import Planner
 from agentclock.engine.recorder import BYTES_LIMIT, EVENTS_LIMIT, Recorder
 from agentclock.engine.worker import Worker
 from agentclock.ports import Clock, Executor, News, Store, Wakeup, WorkerInfo
 
 STANDBY_LOOK_SECONDS = 1.0
-TROUBLE_PAUSE_SECONDS = (0.5, 10.0)
-#: How long a stop waits for a step that is under way.
-STEP_GRACE_SECONDS = 5.0
+#: While the database is away, between two tries. Most of them cost nothing: the store knows.
+TROUBLE_PAUSE_SECONDS = (0.5, 2.0)
+#: After a fault of ours.
+FAULT_PAUSE_SECONDS = 10.0
+#: How long a stop waits for a step that is under way, and for the lease to be given back.
+STEP_GRACE_SECONDS = 2.0
+LEAVING = "this process stops"
 
 
 class EngineStatus(StrEnum):
@@ -65,6 +70,10 @@ class Loop(Protocol):
     def idle_seconds(self, longest: float) -> float: ...
 
 
+def _random_id() -> str:
+    return str(uuid.uuid4())
+
+
 @dataclass(frozen=True, slots=True)
 class _Crew:
     worker: Worker
@@ -75,7 +84,8 @@ class _Crew:
 
 
 class Engine:
-    """Planner, worker and keeper on one store. `prepare` runs once it owns the engine, before the first tick."""
+    """Planner, worker and keeper on one store. `prepare` runs once it owns the engine, before the first tick; `new_id`
+    names each incarnation of the worker, and must never answer the same twice."""
 
     def __init__(
         self,
@@ -87,6 +97,7 @@ class Engine:
         wakeup: Wakeup,
         options: EngineOptions,
         prepare: Callable[[], Awaitable[None]] | None = None,
+        new_id: Callable[[], str] = _random_id,
     ) -> None:
         self._store = store
         self._executor = executor
@@ -95,16 +106,22 @@ class Engine:
         self._wakeup = wakeup
         self._options = options
         self._prepare = prepare
+        self._new_id = new_id
         self._alarms = {name: Alarm() for name in ("planner", "worker", "keeper")}
         self._main: asyncio.Task[None] | None = None
         self._crew: _Crew | None = None
+        self._is_leaving = False
         self._log = structlog.get_logger("agentclock.engine")
         self.status = EngineStatus.STOPPED
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         #: The process that runs the engine while this one stands by.
         self.owner: str | None = None
-        self.trouble: str | None = None
-        self._troubles: dict[str, str] = {}
+        self.outage = Outage(clock, bus)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps a part of the engine from its work, None if nothing does."""
+        return LEAVING if self._is_leaving else self.outage.error
 
     @property
     def busy(self) -> int:
@@ -113,7 +130,7 @@ class Engine:
 
     def start(self) -> None:
         """Begins in the background; a database that is away is waited for."""
-        self.status = EngineStatus.STARTING
+        self.status, self._is_leaving = EngineStatus.STARTING, False
         self._main = asyncio.create_task(self._run(), name="agentclock-engine")
 
     def ring(self) -> None:
@@ -138,9 +155,14 @@ class Engine:
         if self._crew is not None and self._crew.worker.replaceable:
             self._alarms["keeper"].ring()
 
+    def leave(self) -> None:
+        """From now on whoever asks is told that this process stops."""
+        self._is_leaving = True
+
     async def stop(self) -> None:
         """No new claims; runs in flight get the grace, then are handed over where their agents go on without us, or
-        settled as lost; the lease is given back."""
+        settled as lost; the lease is given back. A database that is away costs seconds more, no minutes."""
+        self.leave()
         if self._main is not None:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
@@ -152,7 +174,7 @@ class Engine:
 
     async def _incarnation(self) -> None:
         """One life of a worker, from owning the engine until the end of its lease or of the process."""
-        info = WorkerInfo(id=str(uuid.uuid4()), name=self.name, app_version=self._options.app_version)
+        info = WorkerInfo(id=self._new_id(), name=self.name, app_version=self._options.app_version)
         await self._own_engine(info)
         crew = self._crew = self._make_crew(info.id)
         try:
@@ -169,8 +191,9 @@ class Engine:
             await crew.completer.close()
             await crew.recorder.close()
             await crew.keeper.close()
-            with suppress(StoreUnavailable):  # the lease then ends by itself
-                await self._store.release_engine(info.id)
+            with suppress(StoreUnavailable, TimeoutError):  # the lease then ends by itself
+                async with asyncio.timeout(STEP_GRACE_SECONDS):
+                    await self._store.release_engine(info.id)
             self._crew = None
 
     async def _own_engine(self, info: WorkerInfo) -> None:
@@ -178,9 +201,9 @@ class Engine:
         while True:
             try:
                 owner = await self._store.acquire_engine(info, self._options.lease_seconds)
+                self.outage.succeeded("start")
                 if owner is None:
-                    self.owner = self.trouble = None
-                    self._troubles.clear()
+                    self.owner = None
                     if self._prepare is not None:
                         await self._prepare()
                     return
@@ -188,17 +211,17 @@ class Engine:
                 await self._clock.sleep(STANDBY_LOOK_SECONDS)
                 pause = TROUBLE_PAUSE_SECONDS[0]
             except StoreUnavailable as error:
-                self._troubled("start", error, pause)
+                self.outage.failed("start", error, pause)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, longest)
 
     def _stand_by(self, owner: str) -> None:
         if self.owner != owner:
             self._log.warning("standing_by", owner=owner, detail="another process runs the engine on this database")
-        self.owner, self.trouble, self.status = owner, None, EngineStatus.STANDBY
+        self.owner, self.status = owner, EngineStatus.STANDBY
 
     def _make_crew(self, worker_id: str) -> _Crew:
-        completer = Completer(self._store, self._clock, self._bus)
+        completer = Completer(self._store, self._clock, self._bus, self.outage)
         recorder = Recorder(
             self._store,
             self._clock,
@@ -206,6 +229,7 @@ class Engine:
             self._wakeup,
             events_limit=self._options.event_log_events,
             bytes_limit=self._options.event_log_bytes,
+            outage=self.outage,
         )
         worker = Worker(
             worker_id,
@@ -229,6 +253,7 @@ class Engine:
             wakeup=self._wakeup,
             lease_seconds=self._options.lease_seconds,
             history_days=self._options.history_days,
+            is_patient=self.outage.ended_within(self._options.lease_seconds),
         )
         planner = Planner(self._store, worker, self._bus, self._wakeup, hurry=self._hurry)
         return _Crew(worker, completer, recorder, planner, keeper)
@@ -260,7 +285,7 @@ class Engine:
                 while await _undisturbed(loop.step):
                     pass
             except StoreUnavailable as error:
-                self._troubled(name, error, pause)
+                self.outage.failed(name, error, pause)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, longest)
             except Declared:
@@ -268,16 +293,11 @@ class Engine:
             except Exception as error:
                 # A fault of ours must be loud, but must not stop every other schedule for good.
                 self._log.exception("loop_failed", loop=name)
-                self._troubled(name, error, longest)
-                await self._clock.sleep(longest)
+                self.outage.failed(name, error, FAULT_PAUSE_SECONDS)
+                await self._clock.sleep(FAULT_PAUSE_SECONDS)
             else:
-                self._troubles.pop(name, None)
-                self.trouble = next(iter(self._troubles.values()), None)
+                self.outage.succeeded(name)
                 return
-
-    def _troubled(self, name: str, error: Exception, pause: float) -> None:
-        self._troubles[name] = self.trouble = f"{name}: {error}"
-        self._bus.publish(EngineTrouble(loop=name, error=str(error), retry_in_seconds=pause))
 
     async def _drain(self, crew: _Crew) -> None:
         """Nothing new is begun; what runs may end within the grace, under a lease that goes on being renewed."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from agentclock.core.errors import CorruptRow
@@ -82,7 +82,8 @@ ChangeFunction = Callable[[Schedule, Instant], Schedule]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fired:
-    """What one planning transaction wrote. `claims` are those of `runs` that the calling worker holds already.
+    """What one planning transaction wrote. `claims` are those of `runs` that the calling worker holds already;
+    `schedules` has those of `runs` and `absences` by id, as they were before.
 
     `next_due_ms`: time from the store's now until the earliest next_fire_at of all enabled schedules (negative:
     overdue), None without any.
@@ -92,6 +93,7 @@ class Fired:
     runs: tuple[Run, ...] = ()
     claims: tuple[Claim, ...] = ()
     absences: tuple[tuple[str, Absence], ...] = ()
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
     faults: tuple[CorruptRow, ...] = ()
     next_due_ms: int | None = None
 

@@ -132,15 +132,23 @@ class Store(Protocol):
     # backfills
 
     async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
-        """Writes it and those of its runs (pending, waiting) whose ids are new, lets as many go as may run at a time,
-        and answers how many were written (also as the stored backfill's `fires`)."""
+        """Writes it and those of its runs (pending, waiting, with its `created_at`) whose ids are new, lets as many go
+        as may run at a time, and answers how many were written (also as the stored backfill's `fires`).
+
+        Raises NotFound, and like all of these SchemaBehind.
+        """
 
     async def backfills(self, schedule_id: str) -> list[Backfill]:
         """Newest first, at most a hundred."""
 
+    async def backfill_states(self, backfill: Backfill) -> dict[RunStatus, int]:
+        """How many of its runs (those in its range with its `created_at`) are in which state."""
+
     async def cancel_backfill(self, backfill_id: str) -> int | None:
-        """Its schedule's backfill runs in its range that did not begin are cancelled at once, the others are marked.
-        Answers how many that were, None: no such backfill."""
+        """Those of its runs (they have its `created_at`) that did not begin are cancelled at once, the others marked.
+
+        Answers how many that were, None: no such backfill.
+        """
 
     # workers
 
