@@ -340,6 +340,27 @@ async def test_where_a_nested_schedule_comes_from_is_on_record(database: str, st
     await asyncio.to_thread(db.close)
 
 
+async def test_revisions_name_whoever_was_behind_a_change(database: str, store: Store) -> None:
+    db = ScheduleDb(database, rails=GuardRails(allow_nested=True))
+    own = ScheduleManager(db).create("own", HOURLY, ENDPOINT)
+    db.update_schedule(own.id, user_id=None, description="by the application")
+    tools(db).disable_schedule(own.id)
+    with originating_in(RunOrigin(schedule_id=own.id, run_id=ORIGIN.run_id)):
+        tools(db).enable_schedule(own.id)
+        db.delete_schedule(own.id)
+    told = [(revision.kind.value, revision.by) for revision in await store.revisions(own.id)]
+    component = own.endpoint.split("/")[2]
+    inside = f"agent {component} in run {ORIGIN.run_id}"
+    assert told == [
+        ("deleted", inside),
+        ("changed", inside),
+        ("changed", "agent"),
+        ("changed", "agno"),
+        ("created", "agno"),
+    ]
+    await asyncio.to_thread(db.close)
+
+
 async def test_the_author_is_known_however_agno_gets_to_the_database(async_db: AsyncScheduleDb) -> None:
     """Synchronous tools on an asynchronous database: agno runs the coroutine in a thread without the context."""
     kit = tools(async_db)

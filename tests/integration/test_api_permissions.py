@@ -28,6 +28,11 @@ ASKED_FOR = {
     ("POST", "/schedules/{schedule_id}/enable"): WRITE,
     ("POST", "/schedules/{schedule_id}/disable"): WRITE,
     ("POST", "/schedules/{schedule_id}/trigger"): WRITE,
+    ("GET", "/schedules/{schedule_id}/backfills"): READ,
+    ("POST", "/schedules/{schedule_id}/backfills"): WRITE,
+    ("POST", "/schedules/{schedule_id}/backfills/{backfill_id}/cancel"): Permission.CANCEL,
+    ("GET", "/schedules/{schedule_id}/accounting"): READ,
+    ("GET", "/schedules/{schedule_id}/revisions"): READ,
     ("GET", "/schedules/{schedule_id}/usage"): READ,
     ("GET", "/schedules/{schedule_id}/runs"): READ,
     ("GET", "/schedules/{schedule_id}/runs/{run_id}"): READ,
@@ -100,10 +105,11 @@ async def paused(here: World, user_id: str | None = None) -> tuple[str, str]:
 
 
 def url_of(path: str, schedule_id: str, run_id: str) -> str:
-    return path.replace("{schedule_id}", schedule_id).replace("{run_id}", run_id)
+    return path.replace("{schedule_id}", schedule_id).replace("{run_id}", run_id).replace("{backfill_id}", run_id)
 
 
 BODIES: dict[str, Any] = {"POST /schedules": DRAFT, "PATCH": {"endpoint": "/hook"}, "continue": {"action": "approve"}}
+BODIES["backfills"] = {"from": "2025-12-01", "until": "2025-12-31"}
 
 
 def body_of(method: str, path: str) -> Any:

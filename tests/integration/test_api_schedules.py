@@ -32,10 +32,11 @@ SCHEDULE_SHAPE: dict[str, Any] = {
     "disabled_reason": TEXT_OR_NULL, "created_at": int, "updated_at": INT_OR_NULL,
     "target": str, "run_at": TEXT_OR_NULL, "interval_seconds": INT_OR_NULL, "start_at": TEXT_OR_NULL,
     "end_at": TEXT_OR_NULL, "max_runs": INT_OR_NULL, "jitter_seconds": int, "overlap": str, "catch_up": str,
-    "catch_up_window_seconds": int, "misfire_grace_seconds": int, "retry_backoff": str,
-    "retry_max_delay_seconds": int, "tags": list, "version": int, "next_fire_at": TEXT_OR_NULL,
+    "catch_up_window_seconds": int, "catch_up_limit": int, "catch_up_stagger_seconds": int,
+    "misfire_grace_seconds": int, "retry_backoff": str, "retry_max_delay_seconds": int, "tags": list,
+    "version": int, "next_fire_at": TEXT_OR_NULL,
     "idle_timeout_seconds": INT_OR_NULL, "approval_timeout_seconds": INT_OR_NULL, "approval_timeout_action": str,
-    "on_lost": TEXT_OR_NULL, "retries_lost": bool, "provenance": (dict, type(None)),
+    "on_lost": TEXT_OR_NULL, "ping_url": TEXT_OR_NULL, "retries_lost": bool, "provenance": (dict, type(None)),
 }  # fmt: skip
 DETAIL_SHAPE = SCHEDULE_SHAPE | {"explanation": TEXT_OR_NULL, "warnings": list}
 STATE_SHAPE: dict[str, Any] = {
@@ -117,7 +118,8 @@ async def test_a_schedule_reads_as_it_was_written(client: httpx2.AsyncClient) ->
     sent = {
         "name": "Full 1.0", "endpoint": "/teams/crew/runs", "method": "POST", "target": "hooks", "description": "d",
         "payload": {"message": "grüße 😀", "deep": [{"n": 1.5}]}, "timezone": "Asia/Tokyo", "jitter_seconds": 5,
-        "overlap": "queue", "catch_up": "all", "catch_up_window_seconds": 60, "misfire_grace_seconds": 30,
+        "overlap": "queue", "catch_up": "all", "catch_up_window_seconds": 60, "catch_up_limit": 7,
+        "catch_up_stagger_seconds": 0, "misfire_grace_seconds": 30,
         "timeout_seconds": 10, "max_retries": 2, "retry_delay_seconds": 3, "retry_backoff": "exponential",
         "retry_max_delay_seconds": 40, "tags": ["a", "b"], "max_runs": 7, "interval_seconds": 300,
     }  # fmt: skip
@@ -169,8 +171,8 @@ async def test_fires_without_a_run_say_why(here: World, client: httpx2.AsyncClie
     here.clock.advance(600)
     await here.store.fire_due(plan, limit=10)
     missed = (await client.get(f"{one}/runs", params={"status": "missed"})).json()["data"][0]
-    assert (missed["status"], missed["cause"], missed["fire_count"]) == ("missed", "schedule", 8)
-    assert (missed["fire_at"], missed["last_fire_at"]) == ("2026-01-01T00:01:00.000Z", "2026-01-01T00:08:00.000Z")
+    assert (missed["status"], missed["cause"], missed["fire_count"]) == ("missed", "schedule", 9)
+    assert (missed["fire_at"], missed["last_fire_at"]) == ("2026-01-01T00:01:00.000Z", "2026-01-01T00:09:00.000Z")
     assert missed["reason"] == "misfire: missed fires are not caught up (catch_up=none)"
 
 
@@ -511,7 +513,7 @@ async def test_a_preferred_wait_is_a_wish(
 ) -> None:
     trigger, waits = here.scheduler.trigger, []
 
-    async def watched(schedule_id: str, *, wait_seconds: float, user_id: str | None) -> RunDetail:
+    async def watched(schedule_id: str, *, wait_seconds: float, user_id: str | None, **_: object) -> RunDetail:
         waits.append(wait_seconds)
         return await trigger(schedule_id, user_id=user_id)
 

@@ -189,3 +189,42 @@ def test_text_is_read_or_refused_but_never_breaks(text: str) -> None:
         assert error.reason in str(error)  # noqa: PT017
     else:
         assert cron.next(0, Zone.load("UTC")) is not None or text == ""
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(EXPRESSIONS), st.sampled_from(ZONES), st.integers(0, 10**6), st.integers(0, 90 * DAY))
+def test_counting_finds_as_many_as_listing(expression: str, name: str, place: int, length: int) -> None:
+    """Mostly around clock changes, which is where they would part."""
+    cron, zone = Cron.parse(expression), Zone.load(name)
+    turns = changes(zone, 1_000_000_000, 1_900_000_000) or [1_700_000_000]
+    a = turns[place % len(turns)] - place % (3 * DAY) + DAY
+    length = length if expression != "* * * * *" else length % (3 * DAY)
+    assert cron.count(a, a + length, zone) == len(cron.between(a, a + length, zone, 10**6))
+
+
+def test_counting_takes_no_longer_for_a_century() -> None:
+    zone = Zone.load("UTC")
+    century = 36_525 * DAY
+    assert Cron.parse("* * * * *").count(0, century, zone) == century // 60
+    assert Cron.parse("0 0 29 2 *").count(0, century, zone) == 25
+    assert Cron.parse("").count(0, century, zone) == 0
+
+
+@given(
+    name=st.sampled_from(ZONES),
+    expression=st.sampled_from(EXPRESSIONS),
+    start=st.integers(1_000_000_000, 2_000_000_000),
+    days=st.integers(1, 400),
+    limit=st.sampled_from([1, 7, 1_440, 1_441, 2_500]),
+)
+@settings(max_examples=60, deadline=None)
+def test_many_days_at_a_time_are_what_they_are_one_by_one(
+    name: str, expression: str, start: int, days: int, limit: int
+) -> None:
+    cron, zone = Cron.parse(expression), Zone.load(name)
+    one_by_one: list[int] = []
+    due = cron.next(start, zone)
+    while due is not None and due <= start + days * DAY and len(one_by_one) < limit:
+        one_by_one.append(due)
+        due = cron.next(due, zone)
+    assert cron.between(start, start + days * DAY, zone, limit) == one_by_one

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclock.core import planning
-from agentclock.core.ids import fire_run_id
+from agentclock.core.ids import fire_run_id, spread_ms
 from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RunStatus, Schedule, Target
-from agentclock.core.planning import CATCH_UP_CAP, CHUNK, Plan, Situation, Tail, plan, plan_forfeit, plan_trigger
+from agentclock.core.planning import CHUNK, MOST_IN_TIME, Plan, Situation, Tail, plan, plan_forfeit, plan_trigger
 from agentclock.core.timetable import next_fire
 
 MINUTE = 60_000
@@ -130,39 +130,129 @@ def test_a_daily_schedule_down_for_longer_than_the_window_owes_nothing() -> None
     assert absences(made) == [(RunStatus.MISSED, Reason.OUTSIDE_WINDOW, T0, T0, 1)]
 
 
-def test_all_is_capped_and_keeps_the_newest() -> None:
-    made = plan(schedule(catch_up=CatchUp.ALL, overlap=Overlap.ALLOW), Situation(), T0 + 500 * MINUTE)
-    assert len(made.fires) == CATCH_UP_CAP
-    assert made.fires[-1].fire_at == T0 + 500 * MINUTE
-    assert absences(made) == [(RunStatus.MISSED, Reason.CATCH_UP_CAP, T0, T0 + 400 * MINUTE, 401)]
+@pytest.mark.parametrize("limit", [1, 100, 1_000])
+def test_all_is_capped_and_keeps_the_newest(limit: int) -> None:
+    row = schedule(catch_up=CatchUp.ALL, overlap=Overlap.ALLOW, catch_up_limit=limit, misfire_grace_seconds=30)
+    made = plan(row, Situation(), T0 + 1_500 * MINUTE + 31_000)
+    assert fires(made) == [(T0 + n * MINUTE, Cause.CATCH_UP) for n in range(1_501 - limit, 1_501)]
+    outside, capped = absences(made)
+    assert outside[:2] == (RunStatus.MISSED, Reason.OUTSIDE_WINDOW)
+    assert capped[:2] == (RunStatus.MISSED, Reason.CATCH_UP_CAP)
+    assert due_count(made) == 1_501
 
 
-def test_all_runs_one_after_another_unless_overlap_is_allowed() -> None:
-    made = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=0), Situation(), T0 + 3 * MINUTE + 1)
-    assert [fire.available_at for fire in made.fires] == [T0, None, None, None]
-    on_time_too = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=30), Situation(), T0 + 3 * MINUTE + 1)
-    assert [fire.available_at for fire in on_time_too.fires] == [T0, None, None, None]
+def test_the_limit_is_for_what_is_late() -> None:
+    row = schedule(catch_up=CatchUp.ALL, overlap=Overlap.ALLOW, catch_up_limit=1)
+    in_time = plan(replace(row, misfire_grace_seconds=90), Situation(), T0 + MINUTE)
+    assert fires(in_time) == [(T0, Cause.SCHEDULE), (T0 + MINUTE, Cause.SCHEDULE)]
+    late = plan(row, Situation(), T0 + 5 * MINUTE + 1)
+    assert fires(late) == [(T0 + 4 * MINUTE, Cause.CATCH_UP), (T0 + 5 * MINUTE, Cause.SCHEDULE)]
+    assert absences(late) == [(RunStatus.MISSED, Reason.CATCH_UP_CAP, T0, T0 + 3 * MINUTE, 4)]
+
+
+def test_even_within_a_long_grace_not_everything_runs() -> None:
+    row = schedule(interval_seconds=1, cron_expr=None, anchor_at=T0, misfire_grace_seconds=7_200, overlap=Overlap.ALLOW)
+    made = plan(row, Situation(), T0 + HOUR)
+    assert len(made.fires) == MOST_IN_TIME
+    assert made.fires[-1].fire_at == T0 + HOUR
+    assert [(a.reason, a.count) for a in made.absences] == [(Reason.CATCH_UP_CAP, 3_601 - MOST_IN_TIME)]
+
+
+def test_at_the_very_end_of_its_grace() -> None:
+    """Every minute, with a grace of a minute: the older of two is late, or it would run in place of the newer one."""
+    [alone] = plan(schedule(cron_expr="0 * * * *"), Situation(), T0 + MINUTE).fires
+    assert alone.cause is Cause.SCHEDULE
+    made = plan(schedule(), Situation(), T0 + MINUTE)
+    assert fires(made) == [(T0 + MINUTE, Cause.SCHEDULE)]
+    assert absences(made) == [(RunStatus.MISSED, Reason.SUPERSEDED, T0, T0, 1)]
+
+
+def test_nobody_is_late_within_the_second() -> None:
+    """The planner never wakes up in the very millisecond; a grace of 0 must not mean that nothing ever runs."""
+    row = schedule(catch_up=CatchUp.NONE, misfire_grace_seconds=0)
+    assert fires(plan(row, Situation(), T0 + 1_000)) == [(T0, Cause.SCHEDULE)]
+    assert fires(plan(row, Situation(), T0 + 1_001)) == []
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE, Overlap.CANCEL])
+def test_all_runs_one_after_another_unless_overlap_is_allowed(overlap: Overlap) -> None:
+    now = T0 + 3 * MINUTE + 1_001
+    made = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=0, overlap=overlap), Situation(), now)
+    assert [fire.available_at for fire in made.fires] == [now, None, None, None]
+    assert not made.cancel_active
+    on_time_too = plan(schedule(catch_up=CatchUp.ALL, misfire_grace_seconds=30, overlap=overlap), Situation(), now)
+    assert [fire.available_at for fire in on_time_too.fires] == [now, None, None, None]
     assert on_time_too.absences == ()
 
 
-def test_a_month_down_is_a_few_rows() -> None:
-    row = schedule(last_fire_at=T0 - MINUTE)
-    now = T0 + 30 * DAY + 5 * MINUTE + 30_000
-    situation, total, rows, plans = Situation(), 0, 0, 0
+def test_all_begins_staggered_where_overlap_is_allowed() -> None:
+    row = schedule(catch_up=CatchUp.ALL, overlap=Overlap.ALLOW, catch_up_stagger_seconds=7, misfire_grace_seconds=30)
+    now = T0 + 3 * MINUTE + 1
+    late, on_time = [now, now + 7_000, now + 14_000], T0 + 3 * MINUTE
+    assert [fire.available_at for fire in plan(row, Situation(active=3), now).fires] == [*late, on_time]
+
+
+def test_what_is_caught_up_is_spread_over_the_jitter_from_now_on() -> None:
+    """Schedules that missed the same instants must not start all at once when the engine is back."""
+    now = T0 + HOUR
+    row = schedule(cron_expr="30 0 1 1 *", jitter_seconds=600)
+    [fire] = plan(replace(row, next_fire_at=T0 + 30 * MINUTE), Situation(), now).fires
+    assert (fire.fire_at, fire.cause) == (T0 + 30 * MINUTE, Cause.CATCH_UP)
+    assert fire.available_at == now + spread_ms("s1", 600) != now
+
+
+def test_in_line_behind_what_is_to_be_cancelled() -> None:
+    made = plan(schedule(catch_up=CatchUp.ALL, overlap=Overlap.CANCEL), Situation(active=1), T0 + 3 * HOUR + 1)
+    assert made.cancel_active
+    assert len(made.fires) == 101
+    assert {fire.available_at for fire in made.fires} == {None}
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "reasons"),
+    [
+        (CatchUp.LATEST, [Reason.OUTSIDE_WINDOW, Reason.SUPERSEDED]),
+        (CatchUp.NONE, [Reason.OUTSIDE_WINDOW, Reason.CATCH_UP_NONE]),
+        (CatchUp.ALL, [Reason.OUTSIDE_WINDOW, Reason.CATCH_UP_CAP]),
+    ],
+)
+@pytest.mark.parametrize("days", [14, 30, 365])
+def test_a_long_outage_is_a_few_rows(catch_up: CatchUp, reasons: list[Reason], days: int) -> None:
+    row = schedule(last_fire_at=T0 - MINUTE, catch_up=catch_up, catch_up_limit=3, misfire_grace_seconds=10)
+    now, tail, counts, ran, plans = T0 + days * DAY + 30_000, None, dict[Reason, int](), 0, 0
     while row.next_fire_at is not None and row.next_fire_at <= now:
-        made = plan(row, situation, now)
+        made = plan(row, Situation(tail=tail), now + plans * 1_000)
         plans += 1
-        total += due_count(made)
-        rows += len(made.fires) + sum(absence.extends is None for absence in made.absences)
-        if made.absences and not made.fires:
-            last = made.absences[-1]
-            run_id = last.extends or last.run_id
-            tail = Tail(run_id=run_id, status=last.status, reason=last.reason, last_fire_at=last.last_fire_at)
-            situation = Situation(tail=tail)
+        assert due_count(made) <= CHUNK + 2_000
+        for absence in made.absences:
+            assert (absence.extends is not None) == (absence.reason in counts)
+            counts[absence.reason] = counts.get(absence.reason, 0) + absence.count
+            tail = Tail(run_id="r", status=absence.status, reason=absence.reason, last_fire_at=absence.last_fire_at)
+        ran += len(made.fires)
         row = replace(row, next_fire_at=made.next_fire_at, last_fire_at=made.last_fire_at)
-    assert total == 30 * 24 * 60 + 6
-    assert rows <= 4
-    assert plans == total // CHUNK + 1
+    assert [*counts] == reasons
+    assert ran == {CatchUp.LATEST: 1, CatchUp.NONE: 0, CatchUp.ALL: 3}[catch_up]
+    assert sum(counts.values()) + ran == days * 1_440 + 1
+    assert counts[Reason.OUTSIDE_WINDOW] == (days - 1) * 1_440 + 1
+    assert plans <= days * 1_440 // CHUNK + 2
+
+
+@pytest.mark.parametrize("window_days", [1, 18, 20, 31])
+def test_plans_that_take_their_time_let_nothing_slip_out_of_the_window(window_days: int) -> None:
+    """Ten minutes pass between two plans of one backlog. Had one of them ended shortly after the beginning of the
+    window, the next would begin with fires that are outside by then: one row more."""
+    row, now = schedule(catch_up_window_seconds=window_days * 86_400), T0 + 40 * DAY
+    reasons, runs = [], 0
+    for _ in range(6):
+        made = plan(row, Situation(), now)
+        reasons += [absence.reason for absence in made.absences]
+        runs += len(made.fires)
+        row, now = replace(row, next_fire_at=made.next_fire_at, last_fire_at=made.last_fire_at), now + 10 * MINUTE
+        if runs:
+            break
+    assert list(dict.fromkeys(reasons)) == [Reason.OUTSIDE_WINDOW, Reason.SUPERSEDED]
+    assert reasons == sorted(reasons), "the reasons take turns"
+    assert runs == 1
 
 
 def test_skip_while_a_run_is_active() -> None:

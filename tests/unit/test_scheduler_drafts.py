@@ -8,16 +8,8 @@ import pytest
 
 from agentclock.core.errors import InvalidField
 from agentclock.core.model import Schedule, Target
-from agentclock.drafts import (
-    PAYLOAD_BYTES,
-    PreviewDraft,
-    ScheduleDraft,
-    SchedulePatch,
-    is_deeper,
-    payload_fault,
-    read_draft,
-    with_values,
-)
+from agentclock.core.storable import PAYLOAD_BYTES, is_deeper, payload_fault
+from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, with_values
 
 GOOD: dict[str, Any] = {"name": "nightly", "endpoint": "/agents/a/runs"}
 
@@ -44,6 +36,8 @@ def refused(field: str, value: Any, model: type[ScheduleDraft] | type[SchedulePa
         ("max_runs", 1, 1_000_000),
         ("jitter_seconds", 0, 3600),
         ("catch_up_window_seconds", 0, 2_678_400),
+        ("catch_up_limit", 1, 1_000),
+        ("catch_up_stagger_seconds", 0, 3_600),
         ("misfire_grace_seconds", 0, 86_400),
         ("timeout_seconds", 1, 86_400),
         ("max_retries", 0, 10),
@@ -212,7 +206,7 @@ def test_name_and_endpoint_are_required() -> None:
 
 MAY_BE_EMPTY = (
     "description", "payload", "run_at", "interval_seconds", "start_at", "end_at", "max_runs", "idle_timeout_seconds",
-    "approval_timeout_seconds", "on_lost",
+    "approval_timeout_seconds", "on_lost", "ping_url",
 )  # fmt: skip
 
 

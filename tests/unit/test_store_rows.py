@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclock.core.errors import CorruptRow, InvalidField, StoreUnavailable
+from agentclock.core.backfills import Backfill
+from agentclock.core.errors import CorruptRow, InvalidField, SchemaBehind, StoreUnavailable
 from agentclock.core.ids import fire_run_id, uuid7
 from agentclock.core.model import (
     Attempt,
@@ -25,12 +26,15 @@ from agentclock.core.model import (
     Target,
     Usage,
 )
+from agentclock.core.revisions import Revision
 from agentclock.ports import LoggedEvent
+from agentclock.store.backfill_rows import decode_backfill, encode_backfill
 from agentclock.store.building import builder, changer
 from agentclock.store.columns import ATTEMPT_COLUMNS, EVENT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, encode_cursor, first_run_id
-from agentclock.store.migrating import Applied, Migration, behind, drift, load_migrations, pending
+from agentclock.store.migrating import Applied, Migration, behind, drift, load_migrations, pending, refuse_if_too_old
 from agentclock.store.queries import Dialect, Queries
+from agentclock.store.revising import decode_revision, encode_revision
 from agentclock.store.rows import (
     clean_text,
     decode_attempt,
@@ -112,6 +116,16 @@ def test_attempts_round_trip(attempt: Attempt) -> None:
 @given(instances(LoggedEvent))
 def test_events_round_trip(event: LoggedEvent) -> None:
     assert decode_event(row_of(encode_event(event), EVENT_COLUMNS)) == event
+
+
+@given(instances(Revision))
+def test_revisions_round_trip(revision: Revision) -> None:
+    assert decode_revision(list(encode_revision(revision).values())) == revision
+
+
+@given(instances(Backfill))
+def test_backfills_round_trip(backfill: Backfill) -> None:
+    assert decode_backfill(list(encode_backfill(backfill, backfill.fires).values())) == backfill
 
 
 def test_an_instruction_says_only_what_it_has_to() -> None:
@@ -242,6 +256,24 @@ def test_both_dialects_have_the_same_shared_queries() -> None:
     assert Queries("sqlite").shared_names == Queries("postgres").shared_names
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_queries_follow_the_schema(dialect: Dialect) -> None:
+    queries = Queries(dialect, version=3)
+    assert "100 AS catch_up_limit" in queries.get("get_schedule").sql
+    assert "catch_up_limit" not in queries.get("update_schedule").parameters
+    assert queries.get("insert_revisions").parameters == ()
+    with pytest.raises(SchemaBehind, match="step 4"):
+        queries.require(4)
+    before = queries.get("update_schedule")
+    queries.use(3)
+    assert queries.get("update_schedule") is before
+    queries.use(5)
+    queries.require(4)
+    assert queries.version == 4
+    assert "catch_up_limit" in queries.get("update_schedule").parameters
+    assert queries.get("insert_revisions").parameters != ()
+
+
 def test_parameters_become_positional_in_each_dialect() -> None:
     sqlite, postgres = (Queries(dialect).get("runs_of_schedule") for dialect in DIALECTS)
     assert "?" in sqlite.sql
@@ -287,6 +319,12 @@ def test_what_is_missing_is_applied_in_order() -> None:
     assert "lacks 3 step(s), up to version 3" in str(behind(known))
 
 
+def test_one_step_behind_is_no_obstacle() -> None:
+    refuse_if_too_old((step(4),))
+    with pytest.raises(StoreUnavailable, match=r"lacks 2 step\(s\), up to version 4"):
+        refuse_if_too_old((step(3), step(4)))
+
+
 def test_only_a_newer_breaking_step_stops_older_code() -> None:
     known = (step(1), step(2, breaking=True))
     assert pending(known, [applied(1), applied(2, breaking=True), applied(3)]) == ()
@@ -298,6 +336,7 @@ def test_drift_is_told() -> None:
     known = (step(1), step(2))
     assert drift(known, [applied(1), applied(2)]) == ()
     assert "step 2 was applied from a different file" in drift(known, [applied(1), applied(2, checksum="d")])[0]
+    assert drift(known, [applied(1)]) == ("the schema lacks step 2 and what needs it; run `agentclock db upgrade`",)
     assert "newer" in drift(known, [applied(1), applied(2), applied(3)])[0]
 
 

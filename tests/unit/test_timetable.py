@@ -48,6 +48,19 @@ def test_interval_next_is_the_first_multiple_after(period: int, offset: int) -> 
     assert found - period <= max(T0 + offset, T0 - period)
 
 
+@given(st.integers(1, 10**5), st.integers(-(10**6), 10**6), st.integers(0, 10**6))
+def test_fires_of_an_interval_are_counted_without_listing_them(period: int, offset: int, length: int) -> None:
+    every = Interval(period, T0)
+    after, until = T0 + offset, T0 + offset + length
+    assert every.count(after, until) == len(every.between(after, until, length + 1))
+    assert every.count(until, after - 1) == 0
+    assert every.count(T0, T0 + 10**15 * period) == 10**15
+
+
+def test_fires_of_a_one_off_are_counted() -> None:
+    assert [OneOff(T0).count(T0 + a, T0 + b) for a, b in ((-1, 0), (0, 1), (-2, -1), (-1, 9))] == [1, 0, 0, 1]
+
+
 def test_bounds() -> None:
     cron = {"cron_expr": "* * * * *"}
     assert next_fire(schedule(**cron, start_at=T0 + 5 * MINUTE), T0) == T0 + 5 * MINUTE
