@@ -37,8 +37,14 @@ ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 REFERENCE: Final = DOCS / "reference"
 PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+GUARANTEES: Final = DOCS / "guarantees.md"
 #: Pages whose commands people copy.
-GUIDES: Final = [ROOT / "README.md", *sorted((DOCS / "tutorial").glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
+GUIDES: Final = [
+    ROOT / "README.md",
+    GUARANTEES,
+    *sorted((DOCS / "tutorial").glob("*.md")),
+    *sorted((DOCS / "how-to").glob("*.md")),
+]
 #: Methods of a logger, and those of ours that take the name of a log event first.
 LOGGERS: Final = frozenset({"debug", "info", "warning", "error", "exception", "went_wrong"})
 #: Errors that the REST interface has no status for.
@@ -287,6 +293,33 @@ def _commands() -> dict[str, set[str]]:
 
     collect(typer.main.get_command(command_line), "")
     return found
+
+
+def test_everything_that_checks_a_guarantee_exists(generator: ModuleType) -> None:
+    text = text_of(GUARANTEES)
+    named = re.findall(r"`([^`\n]+)`", text)
+    targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    assert _second_words(named, "make") <= targets
+    assert _second_words(named, "agentclock") <= {name.split()[0] for name in _commands()}
+    tests = _second_words(named, "pytest")
+    assert not [path for path in tests if not (ROOT / path).is_file()]
+    modules = {word for word in named if re.fullmatch(r"[a-z_]+(/[a-z_]+)+\.py", word)} - tests
+    assert not [name for name in modules if not (ROOT / "src" / "agentclock" / name).is_file()]
+    paths = {re.sub(r"\$\w+", "{schedule_id}", url) for url in re.findall(r"127\.0\.0\.1:7777(/[\w/$]+)", text)}
+    assert paths <= generator.openapi()["paths"].keys()
+    assert min(map(len, (tests, modules, paths))) > 0
+
+
+def test_each_promise_names_its_mechanism_and_its_check() -> None:
+    promises = rows(GUARANTEES, "promise", "kept by", "checked by")
+    assert len(promises) >= 8
+    for promise, kept_by, checked_by in promises:
+        assert re.search(r"`?[a-z_]+/[a-z_]+\.py`", kept_by), promise
+        assert re.search(r"(make|pytest|agentclock) \S", checked_by), promise
+
+
+def _second_words(named: list[str], first: str) -> set[str]:
+    return {words[1] for words in map(str.split, named) if words[0] == first and len(words) > 1}
 
 
 @every(PAGES)

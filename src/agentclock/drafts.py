@@ -6,7 +6,6 @@ Only what a field says by itself is checked here; what fields mean, together and
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping, Set
@@ -24,15 +23,14 @@ from agentclock.core.model import (
     DAY_SECONDS,
     ApprovalAction,
     CatchUp,
-    Json,
     OnLost,
     Overlap,
     RetryBackoff,
     Schedule,
 )
-
-PAYLOAD_BYTES: Final = 1_048_576
-PAYLOAD_DEPTH: Final = 64
+from agentclock.core.pings import PING_URL_LENGTH, ping_url_fault
+from agentclock.core.planning import MOST_CAUGHT_UP
+from agentclock.core.storable import payload_fault, text_fault
 
 #: Shown with a schedule, but never written by callers.
 READ_ONLY: Final = frozenset(
@@ -41,8 +39,9 @@ READ_ONLY: Final = frozenset(
 )  # fmt: skip
 
 _PLAIN: Final = (
-    "name", "description", "jitter_seconds", "overlap", "catch_up", "catch_up_window_seconds", "misfire_grace_seconds",
-    "timeout_seconds", "idle_timeout_seconds", "approval_timeout_seconds", "approval_timeout_action", "on_lost", "tags",
+    "name", "description", "jitter_seconds", "overlap", "catch_up", "catch_up_window_seconds", "catch_up_limit",
+    "catch_up_stagger_seconds", "misfire_grace_seconds", "timeout_seconds", "idle_timeout_seconds",
+    "approval_timeout_seconds", "approval_timeout_action", "on_lost", "tags", "ping_url",
 )  # fmt: skip
 _TARGET: Final = {"target": "name", "method": "method", "endpoint": "endpoint", "payload": "payload"}
 #: What says which call a schedule makes.
@@ -55,52 +54,6 @@ _RETRY: Final = {
 }
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
-_ENCODED_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-def text_fault(text: str) -> str | None:
-    """Why `text` cannot be stored, or None: it must be encodable and free of NUL characters."""
-    if "\0" in text:
-        return "must not contain NUL characters"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"is not valid Unicode: lone surrogate at character {error.start + 1}"
-    return None
-
-
-def payload_fault(payload: object) -> str | None:
-    """Why `payload` cannot be stored and sent, or None."""
-    try:
-        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return "contains text that is not valid Unicode: a lone surrogate"
-    except RecursionError:
-        return _TOO_DEEP
-    except (TypeError, ValueError) as error:
-        return f"is not valid JSON: {error}"
-    if size > PAYLOAD_BYTES:
-        return f"is {size:,} bytes as JSON: at most {PAYLOAD_BYTES:,} are allowed"
-    if _ENCODED_NUL.search(text):
-        return "must not contain NUL characters"
-    return _TOO_DEEP if is_deeper(payload, PAYLOAD_DEPTH) else None
-
-
-_TOO_DEEP: Final = f"is nested too deep: at most {PAYLOAD_DEPTH} levels are allowed"
-
-
-def is_deeper(value: Json, levels: int) -> bool:
-    """Whether containers are nested more than `levels` deep in `value`."""
-    containers = [value] if isinstance(value, dict | list | tuple) else []
-    for _ in range(levels):
-        containers = [
-            child
-            for container in containers
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list | tuple)
-        ]
-    return bool(containers)
 
 
 def _sound(text: str) -> str:
@@ -138,6 +91,13 @@ def _check_endpoint(endpoint: str) -> str:
     return endpoint
 
 
+def _check_ping_url(url: str) -> str:
+    fault = ping_url_fault(url)
+    if fault:
+        raise PydanticCustomError("ping_url", f"{fault[0].upper()}{fault[1:]}")
+    return url
+
+
 def _check_payload(payload: object) -> object:
     fault = payload_fault(payload)
     if fault:
@@ -153,7 +113,8 @@ def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
-_Whole = BeforeValidator(_no_boolean)
+#: No number is a boolean, whatever Python thinks.
+Whole: Final = BeforeValidator(_no_boolean)
 _Sound = AfterValidator(_sound)
 _TIME = "ISO 8601, with an offset or local to the schedule's zone."
 
@@ -193,31 +154,39 @@ CronText = Annotated[
 ]
 TimeText = Annotated[str, Field(min_length=1, max_length=64, description=_TIME), _Sound]
 ZoneName = Annotated[str, Field(min_length=1, max_length=64, description="IANA name, in any case."), _Sound]
-IntervalSeconds = Annotated[int, Field(ge=1, le=31_536_000, description="Fire every so many seconds."), _Whole]
-MaxRuns = Annotated[int, Field(ge=1, le=1_000_000, description="It fires at most so many times."), _Whole]
+IntervalSeconds = Annotated[int, Field(ge=1, le=31_536_000, description="Fire every so many seconds."), Whole]
+MaxRuns = Annotated[int, Field(ge=1, le=1_000_000, description="It fires at most so many times."), Whole]
 JitterSeconds = Annotated[
     int,
     Field(ge=0, le=3600, description="Delays the start by up to so many seconds, constant for each schedule."),
-    _Whole,
+    Whole,
 ]
 CatchUpWindow = Annotated[
-    int, Field(ge=0, le=2_678_400, description="Fires missed longer ago than this are not caught up."), _Whole
+    int, Field(ge=0, le=2_678_400, description="Fires missed longer ago than this are not caught up."), Whole
+]
+CatchUpLimit = Annotated[
+    int,
+    Field(ge=1, le=MOST_CAUGHT_UP, description="With catch_up `all`: so many missed fires run, the newest."),
+    Whole,
+]
+CatchUpStagger = Annotated[
+    int, Field(ge=0, le=3600, description="Runs that make up for missed fires begin so far apart."), Whole
 ]
 MisfireGrace = Annotated[
     int,
     Field(ge=0, le=86_400, description="A fire noticed later than this counts as missed: catch_up decides."),
-    _Whole,
+    Whole,
 ]
 TimeoutSeconds = Annotated[
-    int, Field(ge=1, le=86_400, description="Limit of one attempt; waiting for a human does not count."), _Whole
+    int, Field(ge=1, le=86_400, description="Limit of one attempt; waiting for a human does not count."), Whole
 ]
 IdleTimeout = Annotated[
     int,
     Field(ge=1, le=86_400, description="An agent silent for so long is stopped; null: no limit."),
-    _Whole,
+    Whole,
 ]
 ApprovalTimeout = Annotated[
-    int, Field(ge=1, le=2_592_000, description="How long a paused run waits for a human; null: for ever."), _Whole
+    int, Field(ge=1, le=2_592_000, description="How long a paused run waits for a human; null: for ever."), Whole
 ]
 TimeoutAction = Annotated[ApprovalAction, Field(description="How a run ends that no human answered in time.")]
 LostPolicy = Annotated[
@@ -227,11 +196,17 @@ LostPolicy = Annotated[
         "null: retry only what may be sent twice, that is GET, PUT and DELETE; `retries_lost` shows what that means."
     ),
 ]
-MaxRetries = Annotated[int, Field(ge=0, le=10, description="Further attempts after the first."), _Whole]
-RetryDelay = Annotated[int, Field(ge=1, le=3600), _Whole]
-RetryMaxDelay = Annotated[int, Field(ge=1, le=86_400), _Whole]
+MaxRetries = Annotated[int, Field(ge=0, le=10, description="Further attempts after the first."), Whole]
+RetryDelay = Annotated[int, Field(ge=1, le=3600), Whole]
+RetryMaxDelay = Annotated[int, Field(ge=1, le=86_400), Whole]
 Tag = Annotated[str, Field(min_length=1, max_length=64), _Sound]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
+PingUrl = Annotated[
+    str,
+    Field(max_length=PING_URL_LENGTH, description="Told of every start and end of a run, for a dead man's switch."),
+    _Sound,
+    AfterValidator(_check_ping_url),
+]
 
 
 class ScheduleDraft(BaseModel):
@@ -270,6 +245,8 @@ class ScheduleDraft(BaseModel):
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LATEST
     catch_up_window_seconds: CatchUpWindow = DAY_SECONDS
+    catch_up_limit: CatchUpLimit = 100
+    catch_up_stagger_seconds: CatchUpStagger = 1
     misfire_grace_seconds: MisfireGrace = 60
     timeout_seconds: TimeoutSeconds = 3600
     idle_timeout_seconds: IdleTimeout | None = None
@@ -281,6 +258,7 @@ class ScheduleDraft(BaseModel):
     retry_backoff: RetryBackoff = RetryBackoff.FIXED
     retry_max_delay_seconds: RetryMaxDelay = 3600
     tags: Tags = ()
+    ping_url: PingUrl | None = None
 
     def values(self) -> dict[str, Any]:
         """Every field by its wire name, defaults included."""
@@ -319,6 +297,8 @@ class SchedulePatch(BaseModel):
     overlap: Overlap = _left_out()
     catch_up: CatchUp = _left_out()
     catch_up_window_seconds: CatchUpWindow = _left_out()
+    catch_up_limit: CatchUpLimit = _left_out()
+    catch_up_stagger_seconds: CatchUpStagger = _left_out()
     misfire_grace_seconds: MisfireGrace = _left_out()
     timeout_seconds: TimeoutSeconds = _left_out()
     idle_timeout_seconds: IdleTimeout | None = _left_out()
@@ -330,6 +310,7 @@ class SchedulePatch(BaseModel):
     retry_backoff: RetryBackoff = _left_out()
     retry_max_delay_seconds: RetryMaxDelay = _left_out()
     tags: Tags = _left_out()
+    ping_url: PingUrl | None = _left_out()
 
     def values(self) -> dict[str, Any]:
         """The fields that were sent, by their wire names."""
@@ -348,7 +329,7 @@ class PreviewDraft(BaseModel):
     start_at: TimeText | None = None
     end_at: TimeText | None = None
     max_runs: MaxRuns | None = None
-    count: Annotated[int, Field(ge=1, le=100, description="How many fires to show."), _Whole] = 10
+    count: Annotated[int, Field(ge=1, le=100, description="How many fires to show."), Whole] = 10
 
     def values(self) -> dict[str, Any]:
         """The timing fields by their wire names, defaults included."""
@@ -368,8 +349,13 @@ def read_draft(model: type[Draft], given: Draft | Given) -> Draft:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         field, *rest = fault["loc"] or ("body",)
-        message = fault_message(fault["type"], str(field), fault["msg"], model.model_fields.keys())
+        message = fault_message(fault["type"], str(field), fault["msg"], wire_names(model))
         raise InvalidField(".".join(map(str, (field, *rest))), message, **fault.get("ctx", {})) from None
+
+
+def wire_names(model: type[BaseModel]) -> Set[str]:
+    """What callers call the fields of `model`."""
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def fault_message(kind: str, field: str, message: str, known: Set[str]) -> str:

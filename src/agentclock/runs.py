@@ -19,7 +19,8 @@ from agentclock.core.approvals import missing_answers
 from agentclock.core.errors import CorruptRow, InvalidField, NotFound, NotPaused, StoreUnavailable
 from agentclock.core.events import RunChanged
 from agentclock.core.model import Attempt, Instant, Instruction, InstructionKind, Run, RunStatus
-from agentclock.drafts import payload_fault, read_draft, text_fault
+from agentclock.core.storable import payload_fault, text_fault
+from agentclock.drafts import read_draft
 from agentclock.ports import Clock, Page, PageRequest, RunFilter, Store, UsageTotal
 
 #: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
@@ -279,7 +280,7 @@ class Runs:
 
     def _tell(self, run: Run) -> None:
         self._wakeup()
-        self._publish(RunChanged(run_id=run.id, schedule_id=run.schedule_id))
+        self._publish(RunChanged(run_id=run.id, schedule_id=run.schedule_id, attempt=run.attempt))
 
 
 def check_texts(**texts: str | None) -> None:

@@ -15,6 +15,8 @@ from agentclock.testing import FakeClock
 
 FILE_AND_SERVER = ["file", pytest.param("postgres", marks=pytest.mark.postgres)]
 EVERYWHERE = ["memory", *FILE_AND_SERVER]
+#: Those that tests write.
+TABLES = ("schedules", "schedule_revisions", "backfills", "runs", "attempts", "run_events", "workers")
 
 
 class Backend(Protocol):
@@ -22,7 +24,7 @@ class Backend(Protocol):
 
     dialect: Dialect
 
-    async def open(self) -> Store:
+    async def open(self, *, auto_migrate: bool = True) -> Store:
         """One more store on the same database."""
 
     async def execute(self, sql: str, *args: Any) -> None:
@@ -43,8 +45,8 @@ class SqliteBackend:
         self._stores: list[SqliteStore] = []
         self._queries = Queries("sqlite")
 
-    async def open(self) -> SqliteStore:
-        store = SqliteStore(self._path, clock=self._clock)
+    async def open(self, *, auto_migrate: bool = True) -> SqliteStore:
+        store = SqliteStore(self._path, clock=self._clock, auto_migrate=auto_migrate)
         await store.open()
         self._stores.append(store)
         return store
@@ -81,13 +83,12 @@ class PostgresBackend:
 
     async def empty(self) -> None:
         """The database is the test module's; every test starts without rows."""
-        tables = ", ".join(f"{{prefix}}{name}" for name in ("schedules", "runs", "attempts", "run_events", "workers"))
-        await self.execute(f"TRUNCATE {tables}")
+        await self.execute(f"TRUNCATE {', '.join(f'{{prefix}}{table}' for table in TABLES)}")
 
-    async def open(self) -> Store:
+    async def open(self, *, auto_migrate: bool = True) -> Store:
         from agentclock.store.postgres import PostgresStore
 
-        store = PostgresStore(self._dsn, clock=self._clock)
+        store = PostgresStore(self._dsn, clock=self._clock, auto_migrate=auto_migrate)
         await store.open()
         self._stores.append(store)
         return store

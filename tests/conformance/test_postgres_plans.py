@@ -25,6 +25,8 @@ pytestmark = pytest.mark.postgres
 SCHEDULES = 200_000
 RUNS = 300_000
 PAUSED = 5_000
+#: So many runs of one schedule wait for one another, and as many of a backfill of the same schedule.
+LINE = 5_000
 #: So many of the oldest runs have so many events each.
 LOGGED, EVENTS = 2_000, 100
 
@@ -59,6 +61,22 @@ FILL = (
     FROM generate_series(1, {paused}) n
     """,
     """
+    INSERT INTO agentclock.runs (id, schedule_id, cause, fire_at, status, created_at)
+    SELECT (lpad(to_hex(({start}::bigint + n) * 1000), 12, '0') || c.middle || lpad(to_hex(n), 12, '0'))::uuid,
+        'line', c.cause, to_timestamp({start} + n), 'pending', to_timestamp({start})
+    FROM generate_series(1, {line}) n, (VALUES ('70028000', 'catch_up'), ('70038000', 'backfill')) c (middle, cause)
+    """,
+    """
+    INSERT INTO agentclock.backfills (
+        id, schedule_id, from_at, until_at, existing, concurrency, fires, created_at)
+    VALUES ('b1', 'line', to_timestamp({start}), to_timestamp({start}), 'skip', 3, {line}, to_timestamp({start}))
+    """,
+    """
+    INSERT INTO agentclock.schedule_revisions (schedule_id, version, at, kind, body)
+    SELECT 's' || n, v, to_timestamp({start} + v), CASE v WHEN 1 THEN 'created' ELSE 'changed' END, repeat('x', 1000)
+    FROM generate_series(1, 20000) n, generate_series(1, CASE WHEN n % 100 = 0 THEN 5 ELSE 1 END) v
+    """,
+    """
     INSERT INTO agentclock.attempts (run_id, number, status, started_at, model, total_tokens)
     SELECT r.id, 1, r.status, r.fire_at, 'small', 12 FROM agentclock.runs r
     """,
@@ -70,7 +88,7 @@ FILL = (
     """,
     """
     VACUUM ANALYZE agentclock.schedules, agentclock.runs, agentclock.attempts, agentclock.run_events,
-        agentclock.workers
+        agentclock.workers, agentclock.schedule_revisions, agentclock.backfills
     """,
 )
 
@@ -82,6 +100,7 @@ def filled(postgres_dsn: str) -> str:
         "schedules": SCHEDULES,
         "runs": RUNS,
         "paused": PAUSED,
+        "line": LINE,
         "logged": LOGGED,
         "events": EVENTS,
     }
@@ -147,7 +166,15 @@ def pages(plan: dict[str, Any]) -> int:
 
 def scans_a_table(plan: dict[str, Any]) -> bool:
     return any(
-        node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("schedules", "runs", "attempts", "run_events")
+        node["Node Type"] == "Seq Scan"
+        and node["Relation Name"]
+        in (
+            "schedules",
+            "runs",
+            "attempts",
+            "run_events",
+            "schedule_revisions",
+        )
         for node in nodes(plan)
     )
 
@@ -212,6 +239,68 @@ async def test_the_keeper_looks_at_running_and_waiting_runs_alone(connection: as
         released = await explain(connection, name, **values)
         assert not scans_a_table(released)
         assert pages(released) < 50
+
+
+async def test_a_long_line_costs_no_more_than_a_short_one(connection: asyncpg.Connection[Any]) -> None:
+    """Thousands of runs of one schedule wait, and of a backfill as many: what looks for one of them reads one."""
+    listed = await explain(connection, "release_waiting", limit=500)
+    assert (listed["Actual Rows"], scans_a_table(listed)) == (1, False)
+    assert pages(listed) < 50
+    released = await explain(connection, "release_waiting_of", ids=["line"])
+    assert (released["Actual Rows"], scans_a_table(released)) == (1, False)
+    assert pages(released) < 60
+    several = await explain(connection, "release_backfills_of", ids=["line"])
+    assert (several["Actual Rows"], scans_a_table(several)) == (3, False)
+    assert pages(several) < 100
+
+
+async def test_a_backfill_is_in_no_plans_way(connection: asyncpg.Connection[Any]) -> None:
+    found = await explain(connection, "situations", ids=["line"])
+    assert not scans_a_table(found)
+    (line,) = [node for node in nodes(found) if node.get("Index Name") == "runs_active"]
+    assert LINE <= line["Actual Rows"] < LINE + 100  # what another test has taken back may still be there
+
+
+async def test_accounts_read_what_they_count(connection: asyncpg.Connection[Any]) -> None:
+    end_id = first_run_id(START + RUNS * 1000)
+    across = await explain(connection, "absent_across", schedule_id="s5", at=at(START + RUNS * 1000), end_id=end_id)
+    assert indexes(across) == {"runs_history"}
+    assert pages(across) < 20
+    first_id = first_run_id(START + 1)
+    counted = await explain(
+        connection,
+        "accounting",
+        schedule_id="s5",
+        first_id=first_id,
+        end_id=end_id,
+        after=at(START),
+        until=at(START + RUNS * 1000),
+    )
+    assert indexes(counted) == {"runs_history"}
+    assert pages(counted) < 400 * 3
+
+
+async def test_schedules_that_changed_lately_are_read_alone(connection: asyncpg.Connection[Any]) -> None:
+    found = await explain(connection, "schedules_since", since=at(START - 50_500), limit=500)
+    assert (found["Actual Rows"], scans_a_table(found)) == (50, False)
+    assert pages(found) < 200
+    many = await explain(connection, "schedules_since", since=at(0), limit=500)
+    assert (many["Actual Rows"], scans_a_table(many)) == (500, False)
+    assert pages(many) < 1000
+
+
+async def test_the_backlog_is_cheap(connection: asyncpg.Connection[Any]) -> None:
+    found = await explain(connection, "backlog")
+    assert not scans_a_table(found)
+    assert indexes(found) == {"schedules_due", "runs_queue", "runs_active"}
+
+
+async def test_old_revisions_are_found_by_what_replaced_them(connection: asyncpg.Connection[Any]) -> None:
+    none = await explain(connection, "prune_revisions", before=at(START), limit=1000)
+    assert ("schedule_revisions_later" in indexes(none), scans_a_table(none)) == (True, False)
+    assert pages(none) < 10
+    read = await explain(connection, "revisions", schedule_id="s100", limit=1000)
+    assert (read["Actual Rows"], pages(read) < 20) == (5, True)
 
 
 async def test_a_review_reads_what_is_due_alone(connection: asyncpg.Connection[Any]) -> None:

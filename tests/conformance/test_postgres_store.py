@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.conformance.conftest import TABLES
 from tests.conformance.helpers import (
     ALL,
     MINUTE,
@@ -53,8 +54,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def dsn(postgres_dsn: str) -> str:
-    tables = ", ".join(f"agentclock.{name}" for name in ("schedules", "runs", "attempts", "run_events", "workers"))
-    execute(postgres_dsn, f"TRUNCATE {tables}")
+    execute(postgres_dsn, f"TRUNCATE {', '.join(f'agentclock.{table}' for table in TABLES)}")
     return postgres_dsn
 
 

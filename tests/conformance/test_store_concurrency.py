@@ -22,9 +22,11 @@ from tests.conformance.helpers import (
     schedule_of,
 )
 
+from agentclock.core.backfills import Backfill
 from agentclock.core.errors import NameTaken, VersionConflict
+from agentclock.core.ids import backfill_run_id
 from agentclock.core.lifecycle import settle
-from agentclock.core.model import Overlap, RunStatus, Schedule
+from agentclock.core.model import Cause, Overlap, Run, RunStatus, Schedule
 from agentclock.core.planning import plan
 from agentclock.ports import Store
 from agentclock.testing import FakeClock
@@ -155,3 +157,42 @@ async def test_orphans_of_two_keepers_have_tokens_of_their_own(backend: Backend,
     fences = [orphan.run.fence for answer in answers for orphan in answer]
     assert len(fences) == len(set(fences)) >= 1
     assert (await run_of(stores[0], claim.run.id)).fence == max(fences)
+
+
+async def test_backfills_keep_to_their_concurrency_whoever_lets_go(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(3)]
+    await register(stores[0])
+    await stores[0].insert_schedules([schedule(next_fire_at=None)])
+    backfill = Backfill(id="b1", schedule_id="s1", from_at=START, until_at=START + 40, concurrency=4)
+    runs = [
+        Run(id=backfill_run_id("s1", at, 1), schedule_id="s1", cause=Cause.BACKFILL, fire_at=at)
+        for at in range(START, START + 40)
+    ]
+    assert await stores[0].insert_backfill(backfill, runs) == 40
+    done: set[str] = set()
+    while len(done) < 40:
+        claims = (await stores[0].claim("w1", 100)).claims
+        assert len(claims) == min(4, 40 - len(done))
+        ends = [stores[place % 3].settle([settle(claim, SUCCESS, clock.now())]) for place, claim in enumerate(claims)]
+        for answer in await asyncio.gather(*ends, *(store.release_waiting() for store in stores)):
+            done |= answer if isinstance(answer, frozenset) else set()
+    assert {run.status for run in await history(stores[0])} == {RunStatus.SUCCESS}
+
+
+async def test_a_cancelled_backfill_lets_nothing_go(backend: Backend, clock: FakeClock) -> None:
+    stores = [await backend.open() for _ in range(2)]
+    await register(stores[0])
+    await stores[0].insert_schedules([schedule(next_fire_at=None)])
+    for turn in range(3):
+        first = START + 100 * turn
+        backfill = Backfill(id=f"b{turn}", schedule_id="s1", from_at=first, until_at=first + 10, concurrency=2)
+        runs = [
+            Run(id=backfill_run_id("s1", at, 1), schedule_id="s1", cause=Cause.BACKFILL, fire_at=at)
+            for at in range(first, first + 10)
+        ]
+        await stores[0].insert_backfill(backfill, runs)
+        claims = (await stores[0].claim("w1", 100)).claims
+        ends = [stores[0].settle([settle(claim, SUCCESS, clock.now())]) for claim in claims]
+        await asyncio.gather(stores[1].cancel_backfill(f"b{turn}"), *ends)
+        assert (await stores[0].claim("w1", 100)).claims == ()
+        assert {run.status for run in await history(stores[0])} <= {RunStatus.SUCCESS, RunStatus.CANCELLED}

@@ -38,7 +38,7 @@ from agentclock.core.model import (
     RunStatus,
     Schedule,
 )
-from agentclock.core.planning import CHUNK, Plan, Situation, plan
+from agentclock.core.planning import Plan, Situation, plan
 from agentclock.ports import Fired, Store
 from agentclock.testing import FakeClock
 
@@ -64,7 +64,8 @@ async def test_a_due_schedule_fires_and_advances(store: Store) -> None:
         available_at=START,
         created_at=START,
     )
-    assert fired == Fired(planned=1, runs=(expected,), next_due_ms=MINUTE)
+    assert fired.schedules == {"s1": schedule(user_id="ann")}
+    assert fired == Fired(planned=1, runs=(expected,), schedules=fired.schedules, next_due_ms=MINUTE)
     assert await store.get_run(expected.id) == expected
     after = await schedule_of(store)
     assert after == schedule(user_id="ann", next_fire_at=START + MINUTE, last_fire_at=START, run_count=1)
@@ -330,8 +331,7 @@ async def test_a_month_of_outage_is_a_row_for_each_reason(store: Store, clock: F
     assert plans == 3
     rows = await history(store)
     assert [(row.reason, row.fire_count) for row in rows] == [
-        (Reason.CATCH_UP_CAP, 2 * CHUNK),
-        (Reason.OUTSIDE_WINDOW, 43_200 - 2 * CHUNK - 1440),
+        (Reason.OUTSIDE_WINDOW, 43_200 - 1440),
         (Reason.CATCH_UP_NONE, 1439),
         (None, 1),
     ]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.conformance.conftest import Backend, PostgresBackend, SqliteBackend
+from tests.conformance.conftest import FILE_AND_SERVER, Backend
 from tests.conformance.helpers import CANCELLED, START, SUCCESS, end, firing, register, run_of, schedule
-from tests.pg import execute
+from tests.conformance.older import database_at
 
 from agentclock.core.ids import fire_run_id
 from agentclock.core.model import Attempt, Cause, Instruction, InstructionKind, Run, RunStatus
 from agentclock.store.migrating import load_migrations
-from agentclock.store.queries import Queries
-from agentclock.store.sqlite_file import connect, migrate
+from agentclock.store.queries import Dialect
 from agentclock.testing import FakeClock
 
 #: As the first version wrote them; {now} is START in the words of the database, {id} the run's id.
@@ -67,25 +65,12 @@ def old_rows(dialect: str) -> list[str]:
     return [text.replace("{now}", now) for text in statements]
 
 
-@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=FILE_AND_SERVER)
 async def old(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
     """A database as the first version left it, with rows in it."""
-    made: Backend
-    if request.param == "file":
-        path = str(tmp_path / "agentclock.db")
-        made = SqliteBackend(path, clock)
-        with closing(connect(path, "FULL")) as connection:
-            steps = load_migrations("sqlite")[:1]
-            migrate(connection, Queries("sqlite"), steps, app_version="1.0", now=START, auto=True)
-            for statement in old_rows("sqlite"):
-                connection.execute(statement.replace("{prefix}", "agentclock_"))
-    else:
-        dsn = request.getfixturevalue("empty_postgres_dsn")
-        made = PostgresBackend(dsn, clock)
-        queries, (first, *_) = Queries("postgres"), load_migrations("postgres")
-        record = "INSERT INTO agentclock.migrations VALUES (1, false, '1.0', '" + first.checksum + "', now())"
-        statements = ["CREATE SCHEMA agentclock", queries.get("create_migrations").sql, *first.statements, record]
-        execute(dsn, *statements, *(text.replace("{prefix}", "agentclock.") for text in old_rows("postgres")))
+    dialect: Dialect = "sqlite" if request.param == "file" else "postgres"
+    where = str(tmp_path / "agentclock.db") if dialect == "sqlite" else request.getfixturevalue("empty_postgres_dsn")
+    made = database_at(1, dialect, where, clock, *old_rows(dialect))
     yield made
     await made.close()
 

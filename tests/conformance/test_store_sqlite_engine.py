@@ -17,8 +17,9 @@ from tests.conformance.sqlite_helpers import line, make, start
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.planning import plan
 from agentclock.ports import WorkerInfo
-from agentclock.store.sqlite import SqliteStore, may_reset_wal
+from agentclock.store.sqlite import SqliteStore
 from agentclock.store.sqlite_lock import EngineLock
+from agentclock.store.sqlite_watch import may_reset_wal
 from agentclock.testing import FakeClock
 
 

@@ -86,7 +86,8 @@ class _Calls:
         return self._at_desk(lambda desk: desk.update_schedule(author, schedule_id, user_id, kwargs))
 
     def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> Coroutine[Any, Any, bool]:
-        return self._at_desk(lambda desk: desk.delete_schedule(schedule_id, user_id))
+        author = Author.here()
+        return self._at_desk(lambda desk: desk.delete_schedule(author, schedule_id, user_id))
 
     def disable_schedules_for_target(
         self, target_type: str, target_id: str, reason: str | None = None

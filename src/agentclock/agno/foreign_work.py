@@ -89,7 +89,7 @@ class ForeignWork:
                 return schedule if self._told_times.of(schedule) is None else due_now(schedule, now)
 
             with suppress(NotFound):
-                await self._scheduler.alter(schedule_id, change)
+                await self._scheduler.alter(schedule_id, change, by=_MARK)
             self._told_times.forget(schedule_id)
 
     async def _next(self, worker_id: str) -> Claim | None:

@@ -147,7 +147,7 @@ class Importer:
         if self.store is None or report.schedule is None:
             return report
         try:
-            await self.store.insert_schedules([report.schedule])
+            await self.store.insert_schedules([report.schedule], by="import")
         except NameTaken:
             # Somebody was quicker than we.
             return replace(report, fate=Fate.NAME_TAKEN, why=_taken(report.schedule), schedule=None, remarks=())

@@ -14,7 +14,9 @@ from typing import Any
 
 from agentclock.agno.guard_rails import Author
 from agentclock.agno.schedule_rows import PROVENANCE_COLUMNS, Row, provenance_of
+from agentclock.core.errors import CorruptRow
 from agentclock.core.model import Json, Schedule
+from agentclock.ports import Store
 
 
 def noted_creation(author: Author, data: Row) -> Json:
@@ -27,6 +29,21 @@ def noted_change(schedule: Schedule, author: Author) -> Schedule:
     if not author.is_agent:
         return schedule
     return replace(schedule, provenance={**provenance_of(schedule), "changed": _signature(author)})
+
+
+async def name_of(author: Author, user_id: str | None, store: Store) -> str:
+    """Whom revisions name: the agent, by the component that its run calls, else the user, else agno."""
+    if not author.is_agent:
+        return user_id or "agno"
+    if author.origin is None:
+        return "agent" if user_id is None else f"agent for {user_id}"
+    try:
+        schedule = await store.get_schedule(author.origin.schedule_id)
+    except CorruptRow:
+        schedule = None
+    component = None if schedule is None else schedule.target.component
+    named = "agent" if component is None else f"{component[0]} {component[1]}"
+    return f"{named} in run {author.origin.run_id}"
 
 
 def stamped(schedule: Schedule, stamps: Mapping[str, Any]) -> Schedule:

@@ -17,7 +17,7 @@ from agno.db.schemas.scheduler import match_run_endpoint, validate_schedule_upda
 
 from agentclock.agno.foreign_work import ForeignWork
 from agentclock.agno.guard_rails import Author, GuardRails
-from agentclock.agno.provenance import noted_change, noted_creation, stamped
+from agentclock.agno.provenance import name_of, noted_change, noted_creation, stamped
 from agentclock.agno.schedule_rows import (
     DRAFT_COLUMNS,
     PROVENANCE_COLUMNS,
@@ -33,8 +33,8 @@ from agentclock.agno.told_times import ToldTimes, due_now, unless_taken_back
 from agentclock.agno.unique_names import IdTaken
 from agentclock.core.errors import Conflict, InvalidField, NotFound
 from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule
+from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
-from agentclock.drafts import text_fault
 from agentclock.ports import ChangeFunction, Clock, PageRequest, RunFilter, ScheduleFilter, Store
 from agentclock.scheduler import Scheduler
 
@@ -127,7 +127,8 @@ class ScheduleDesk:
             if author.is_agent:
                 self._rails.check_nesting(author)
                 self._rails.check_count(await self._made_by_agents(owner))
-            return schedule_row(await self._scheduler.create(draft, user_id=owner, finish=finish))
+            by = await name_of(author, owner, self._store)
+            return schedule_row(await self._scheduler.create(draft, user_id=owner, by=by, finish=finish))
 
     async def update_schedule(self, author: Author, schedule_id: str, user_id: str | None, values: Row) -> Row | None:
         """None: no such schedule. Asking for a run makes a manual one at once while any engine works on the database;
@@ -149,7 +150,7 @@ class ScheduleDesk:
             return changed if changed == schedule else noted_change(changed, author)
 
         try:
-            schedule = await self._alter(schedule_id, change, user_id)
+            schedule = await self._alter(schedule_id, change, user_id, by=await name_of(author, user_id, self._store))
         except NotFound:
             return None
         if has_engine and schedule.enabled:
@@ -159,9 +160,10 @@ class ScheduleDesk:
         await self._note_told(schedule, values.get("next_run_at"))
         return await self.get_schedule(schedule_id, user_id)
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None) -> bool:
+    async def delete_schedule(self, author: Author, schedule_id: str, user_id: str | None) -> bool:
+        by = await name_of(author, user_id, self._store)
         try:
-            await self._scheduler.delete(schedule_id, user_id=user_id)
+            await self._scheduler.delete(schedule_id, user_id=user_id, by=by)
         except NotFound:
             return False
         await self._store.delete_foreign_runs(schedule_id)
@@ -184,7 +186,7 @@ class ScheduleDesk:
         if rejected:
             raise ValueError(f"stamp_schedule_provenance cannot write {rejected}")
         try:
-            await self._scheduler.alter(schedule_id, lambda schedule, _: stamped(schedule, stamps))
+            await self._scheduler.alter(schedule_id, lambda schedule, _: stamped(schedule, stamps), by="agno")
         except NotFound:
             return False
         return True
@@ -272,12 +274,14 @@ class ScheduleDesk:
             return row
         return row | {"next_run_at": seconds(told)}
 
-    async def _alter(self, schedule_id: str, change: ChangeFunction, user_id: str | None = None) -> Schedule:
+    async def _alter(
+        self, schedule_id: str, change: ChangeFunction, user_id: str | None = None, by: str = "agno"
+    ) -> Schedule:
         """A run that was asked for and that nobody has made yet is taken back by a change that leaves no time for
         it, as agno has it: no fire of the timetable is missed by that."""
         taken_back: list[Instant] = []
         guard = partial(unless_taken_back, taken_back.append)
-        schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id, guard=guard)
+        schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id, by=by, guard=guard)
         if taken_back:
             self._log.warning("asked_run_taken_back", schedule=schedule_id, asked_at=taken_back[-1])
         return schedule

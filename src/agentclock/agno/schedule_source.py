@@ -14,7 +14,7 @@ from agentclock.agno.told_times import ToldTimes
 from agentclock.app import Clockwork, is_postgres, make_store, sqlite_path
 from agentclock.config import Settings
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import RunChanged, ScheduleChanged
+from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.engine.clock import SystemClock
 from agentclock.ports import Store, Wakeup
 from agentclock.scheduler import EngineState, Scheduler
@@ -22,7 +22,7 @@ from agentclock.scheduler import EngineState, Scheduler
 #: Tools ask for little: this many connections to PostgreSQL do.
 _CONNECTIONS: Final = 2
 
-Change: TypeAlias = RunChanged | ScheduleChanged
+Change: TypeAlias = RunChanged | ScheduleChanged | FiresAbsent
 
 
 class DeskSource(Protocol):

@@ -74,7 +74,7 @@ def due_now(schedule: Schedule, now: Instant) -> Schedule:
     at = now if schedule.last_fire_at is None else max(now, schedule.last_fire_at + 1)
     if schedule.next_fire_at is not None and schedule.next_fire_at <= at:
         return schedule
-    return replace(schedule, next_fire_at=at, timetable_since=max(at, schedule.timetable_since))
+    return replace(schedule, next_fire_at=at, timetable_since=at)
 
 
 def unless_taken_back(note: Callable[[Instant], None], change: ChangeFunction) -> ChangeFunction:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from structlog.contextvars import clear_contextvars
+
 from agentclock.ports import Clock
 
 
@@ -57,6 +59,7 @@ class Looker:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        clear_contextvars()  # those of the run that happened to give reason to look
         while self._wanted:
             self._wanted = False
             await self._look()

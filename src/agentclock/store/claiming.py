@@ -1,4 +1,4 @@
-"""What both stores make of rows that were taken for somebody: claims, and when paused runs are looked at again."""
+"""What both stores make of rows of runs: claims, when paused runs are looked at again, how much is to be done."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import REVIEW_SECONDS, next_review_at
 from agentclock.core.model import SECOND, Claim, Instant, Run, Schedule
+from agentclock.ports import Backlog
 
 T = TypeVar("T")
 
@@ -62,3 +63,15 @@ def reviews_of(found: Iterable[tuple[str, Run | CorruptRow, Schedule | CorruptRo
             next_at[run_id] = next_review_at(paused_at, run.approval_due_at, now)
             claims.append(Claim(run=run, schedule=schedule))
     return Reviews(claims=tuple(claims), faults=tuple(faults), next_at=next_at)
+
+
+def backlog_of(row: Sequence[Any]) -> Backlog:
+    """Out of what the query `backlog` answered with."""
+    now, due_at, available_at, pending, running, paused = row
+    return Backlog(
+        due_lag_ms=0 if due_at is None else max(0, now - due_at),
+        queue_lag_ms=0 if available_at is None else max(0, now - available_at),
+        pending=pending,
+        running=running,
+        paused=paused,
+    )

@@ -23,20 +23,32 @@ from agentclock.core.model import (
     RunStatus,
 )
 
+#: The newest step of the schema that this code knows, and the oldest one that it can work with.
+NEWEST_SCHEMA: Final = 4
+OLDEST_SCHEMA: Final = 3
+
 #: Made once: `json.loads` would look at its options for every value.
 _FROM_JSON: Final = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What a stored value's type may be, and what turns it into the model's value (never called for None)."""
+    """What a stored value's type may be, and what turns it into the model's value (never called for None).
+
+    `since`: the step of the schema that brought the column; where it is missing, `absent` is what all rows have.
+    """
 
     types: frozenset[type]
     convert: Callable[[Any], Any] | None = None
+    since: int = 1
+    absent: int | None = None
 
     @property
     def optional(self) -> Column:
         return replace(self, types=self.types | {NoneType})
+
+    def added(self, since: int, *, absent: int | None = None) -> Column:
+        return replace(self, since=since, absent=absent)
 
 
 def _json_list_of_text(value: str) -> tuple[str, ...]:
@@ -116,8 +128,8 @@ _SCHEDULE: Final[dict[str, Column]] = {
     "overlap": _word(Overlap),
     "catch_up": _word(CatchUp),
     "catch_up_window_seconds": _INTEGER,
-    "catch_up_limit": _INTEGER,
-    "catch_up_stagger_seconds": _INTEGER,
+    "catch_up_limit": _INTEGER.added(4, absent=100),
+    "catch_up_stagger_seconds": _INTEGER.added(4, absent=1),
     "misfire_grace_seconds": _INTEGER,
     "timeout_seconds": _INTEGER,
     "idle_timeout_seconds": _INTEGER.optional,
@@ -133,7 +145,7 @@ _SCHEDULE: Final[dict[str, Column]] = {
     "disabled_reason": _TEXT.optional,
     "managed_by": _TEXT.optional,
     "provenance": _JSON,
-    "ping_url": _TEXT.optional,
+    "ping_url": _TEXT.optional.added(4),
     "next_fire_at": _INTEGER.optional,
     "last_fire_at": _INTEGER.optional,
     "run_count": _INTEGER,

@@ -53,6 +53,7 @@ class Batch:
     `planned` also advances the schedules, each only if its `next_fire_at` is still the one that was planned.
     `runs` are new runs, `absent` the new `skipped` and `missed` rows.
     `replaced`: the schedules whose other active runs are to be cancelled before anything is inserted.
+    `faulty`: the schedules among the `faults` that could be read, with what is wrong with them.
     """
 
     planned: tuple[tuple[Schedule, Plan], ...]
@@ -62,6 +63,7 @@ class Batch:
     replaced: tuple[str, ...]
     absences: tuple[tuple[str, Absence], ...]
     faults: tuple[CorruptRow, ...]
+    faulty: tuple[tuple[Schedule, str], ...]
 
     def fired(self, inserted: Collection[str], planned: int, next_due_ms: int | None) -> Fired:
         """The answer, once it is known which of `runs` were new to the table."""
@@ -74,6 +76,7 @@ class Batch:
             runs=runs,
             claims=tuple(Claim(run=run, schedule=schedules[run.schedule_id]) for run in running),
             absences=self.absences,
+            schedules={schedule.id: schedule for schedule, _ in self.planned},
             faults=self.faults,
             next_due_ms=next_due_ms,
         )
@@ -116,27 +119,28 @@ def plan_batch(
     """Plans each schedule; one that cannot be planned becomes a fault, like those that were `unreadable`, and leaves
     the others alone."""
     planned: list[tuple[Schedule, Plan]] = []
-    faults = list(unreadable)
+    faulty: list[tuple[Schedule, str]] = []
     for schedule in schedules:
         try:
             made = plan(schedule, facts[schedule.id].situation, now)
         except CorruptRow as fault:
-            faults.append(fault)
+            faulty.append((schedule, fault.reason))
         except (ValueError, OverflowError, AgentclockError) as error:
-            faults.append(CorruptRow("schedules", schedule.id, str(error)))
+            faulty.append((schedule, str(error)))
         else:
             if made.fault is None:
                 planned.append((schedule, made))
             else:
-                faults.append(CorruptRow("schedules", schedule.id, made.fault))
-    return batch_of(planned, facts, now, faults, slots)
+                faulty.append((schedule, made.fault))
+    return batch_of(planned, facts, now, unreadable, faulty, slots)
 
 
 def batch_of(
     planned: Sequence[tuple[Schedule, Plan]],
     facts: Mapping[str, Facts],
     now: Instant,
-    faults: Sequence[CorruptRow] = (),
+    unreadable: Sequence[CorruptRow] = (),
+    faulty: Sequence[tuple[Schedule, str]] = (),
     slots: Slots | None = None,
 ) -> Batch:
     """The rows that these plans come to, as many runs as there are `slots` for held by their worker already."""
@@ -144,10 +148,11 @@ def batch_of(
     free = 0 if slots is None else slots.free
     absences: list[tuple[Schedule, Absence]] = []
     for schedule, made in planned:
-        # Nothing is left to wait for if what was active is cancelled and none of it had an agent run.
+        # Nothing is left to wait for if what was active is cancelled and none of it had an agent run; the fires after
+        # the first wait for that one.
         released = made.cancel_active and not facts[schedule.id].engaged
-        for fire in made.fires:
-            available_at = now if released and fire.available_at is None else fire.available_at
+        for place, fire in enumerate(made.fires):
+            available_at = now if released and place == 0 else fire.available_at
             starts = free > 0 and available_at is not None and available_at <= now
             free -= starts
             runs.append(_run(schedule, fire, now, available_at, slots if starts else None))
@@ -163,7 +168,8 @@ def batch_of(
         ),
         replaced=tuple(schedule.id for schedule, made in planned if made.cancel_active),
         absences=tuple((schedule.id, gap) for schedule, gap in absences),
-        faults=tuple(faults),
+        faults=(*unreadable, *(CorruptRow("schedules", schedule.id, reason) for schedule, reason in faulty)),
+        faulty=tuple(faulty),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from agentclock.core.errors import StoreUnavailable
+from agentclock.store.columns import OLDEST_SCHEMA
 from agentclock.store.queries import Dialect, fill, placeholders
 
 
@@ -82,6 +83,19 @@ def pending(known: Sequence[Migration], applied: Sequence[Applied]) -> tuple[Mig
     return tuple(step for step in known if step.version not in done)
 
 
+def refuse_if_too_old(missing: Sequence[Migration]) -> None:
+    """For a database that may not be migrated at the start. One release behind is no obstacle.
+
+    Raises StoreUnavailable if this code cannot work without the `missing` steps.
+    """
+    if missing[0].version <= OLDEST_SCHEMA:
+        raise behind(missing)
+
+
+def version_of(applied: Sequence[Applied]) -> int:
+    return max((step.version for step in applied), default=0)
+
+
 def behind(steps: Sequence[Migration]) -> StoreUnavailable:
     """The error for a database that lacks `steps` when it may not be migrated at the start."""
     kind = SchemaMissing if steps[0].version == 1 else StoreUnavailable
@@ -96,7 +110,11 @@ def drift(known: Sequence[Migration], applied: Sequence[Applied]) -> tuple[str, 
     ours = {step.version: step.checksum for step in known}
     changed = [step.version for step in applied if ours.get(step.version, step.checksum) != step.checksum]
     newer = [step.version for step in applied if step.version > known[-1].version]
+    done = {step.version for step in applied}
+    missing = ", ".join(str(step.version) for step in known if step.version not in done)
     warnings = [f"schema step {version} was applied from a different file than this version's" for version in changed]
+    if missing:
+        warnings.append(f"the schema lacks step {missing} and what needs it; run `agentclock db upgrade`")
     if newer:
         warnings.append(
             f"the schema (version {max(newer)}) is newer than this code knows (version {known[-1].version})"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
 
+from agentclock.core.backfills import Backfill
 from agentclock.core.errors import ConfigError, NameTaken
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.core.revisions import Revision
 from agentclock.ports import (
     Accounting,
+    Backlog,
     Beat,
     ChangeFunction,
     Claimed,
@@ -33,14 +36,17 @@ from agentclock.ports import (
     WorkerRow,
 )
 from agentclock.store import (
+    postgres_backfills,
     postgres_events,
     postgres_foreign,
     postgres_history,
     postgres_imports,
     postgres_runs,
     postgres_schedules,
+    postgres_waiting,
 )
-from agentclock.store.migrating import Applied, drift, load_migrations
+from agentclock.store.columns import NEWEST_SCHEMA
+from agentclock.store.migrating import Applied, drift, load_migrations, version_of
 from agentclock.store.postgres_doubts import Doubts, undo_claims
 from agentclock.store.postgres_pool import PostgresPool, Row, Session
 from agentclock.store.postgres_schema import applied_steps, ensure_schema
@@ -79,19 +85,21 @@ class PostgresStore:
         self._auto_migrate = auto_migrate
         self._steps = load_migrations("postgres", schema=schema)
         self._doubts = Doubts()
-        self._pool = PostgresPool(dsn, Queries("postgres", schema=schema), size=pool_size, pooler=pooler)
+        self._queries = Queries("postgres", schema=schema)
+        self._pool = PostgresPool(dsn, self._queries, size=pool_size, pooler=pooler)
 
     # life
 
     async def open(self) -> None:
         await self._pool.open()
         try:
-            await ensure_schema(
+            version = await ensure_schema(
                 self._pool, self._steps, schema=self._schema, now=self._clock.store_now(), auto=self._auto_migrate
             )
         except BaseException:
             await self._pool.close()
             raise
+        self._queries.use(version)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -101,7 +109,8 @@ class PostgresStore:
         version, _, standby, theirs = (await self._read(_rows, "server"))[0]
         latency_ms = (self._clock.monotonic() - started) * 1000
         ours = (before + self._clock.now()) // 2
-        applied, snapshot_seconds = await self._read(_inspect)
+        applied = await self._look_at_schema()
+        snapshot_seconds: int = await self._read(_value, "oldest_snapshot_seconds")
         warnings = list(drift(self._steps, applied))
         if standby:
             warnings.append("this server is a standby: nothing can be written")
@@ -113,9 +122,10 @@ class PostgresStore:
         return StoreHealth(
             backend="postgresql",
             version=version,
-            schema_version=max((step.version for step in applied), default=0),
+            schema_version=version_of(applied),
             latency_ms=latency_ms,
             clock_difference_ms=theirs - ours,
+            oldest_snapshot_seconds=snapshot_seconds,
             warnings=tuple(warnings),
         )
 
@@ -125,11 +135,11 @@ class PostgresStore:
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule]) -> None:
+    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: str | None = None) -> None:
         if not schedules:
             return
         try:
-            await self._write(postgres_schedules.insert_schedules, schedules)
+            await self._write(postgres_schedules.insert_schedules, schedules, by)
         except asyncpg.UniqueViolationError as error:
             raise await self._read(postgres_schedules.clash, schedules) from error
 
@@ -143,6 +153,7 @@ class PostgresStore:
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
+        by: str | None = None,
     ) -> Schedule:
         wanted: list[Schedule] = []
 
@@ -151,12 +162,17 @@ class PostgresStore:
             return wanted[0]
 
         try:
-            return await self._write(postgres_schedules.change_schedule, schedule_id, noted, user_id, expected_version)
+            return await self._write(
+                postgres_schedules.change_schedule, schedule_id, noted, user_id, expected_version, by
+            )
         except asyncpg.UniqueViolationError as error:
             raise NameTaken(wanted[0].name) from error
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> bool:
-        return await self._write(postgres_schedules.delete_schedule, schedule_id, user_id)
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: str | None = None) -> bool:
+        return await self._write(postgres_schedules.delete_schedule, schedule_id, user_id, by)
+
+    async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:
+        return await self._read(postgres_schedules.revisions, schedule_id, limit)
 
     async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
         return await self._read(postgres_schedules.list_schedules, where, page)
@@ -195,6 +211,24 @@ class PostgresStore:
     async def paused_due(self, limit: int) -> list[Claim]:
         return await self._write(postgres_runs.paused_due, limit)
 
+    # backfills
+
+    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
+        await self._require(4)
+        return await self._write(postgres_backfills.insert, backfill, runs)
+
+    async def backfills(self, schedule_id: str) -> list[Backfill]:
+        await self._require(4)
+        return await self._read(postgres_backfills.list_of, schedule_id)
+
+    async def backfill_states(self, backfill: Backfill) -> dict[RunStatus, int]:
+        await self._require(4)
+        return await self._read(postgres_backfills.states_of, backfill)
+
+    async def cancel_backfill(self, backfill_id: str) -> int | None:
+        await self._require(4)
+        return await self._write(postgres_backfills.cancel, backfill_id)
+
     # workers
 
     async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
@@ -202,6 +236,7 @@ class PostgresStore:
         return None
 
     async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:
+        await self._keep_up()
         return await self._write(postgres_runs.renew_lease, worker_id, lease_seconds)
 
     async def release_engine(self, worker_id: str) -> None:
@@ -214,7 +249,10 @@ class PostgresStore:
         return await self._write(postgres_runs.orphans, limit)
 
     async def release_waiting(self) -> int:
-        return await self._write(postgres_runs.release_waiting)
+        return await self._write(postgres_waiting.release_waiting)
+
+    async def backlog(self) -> Backlog:
+        return await self._read(postgres_runs.backlog)
 
     async def workers(self) -> list[WorkerRow]:
         return await self._read(postgres_runs.workers)
@@ -278,6 +316,21 @@ class PostgresStore:
 
     # within
 
+    async def _look_at_schema(self) -> list[Applied]:
+        applied = await self._read(applied_steps)
+        self._queries.use(version_of(applied))
+        return applied
+
+    async def _keep_up(self) -> None:
+        """Somebody may have upgraded the schema since we last looked."""
+        if self._queries.version < NEWEST_SCHEMA:
+            await self._look_at_schema()
+
+    async def _require(self, step: int) -> None:
+        """Raises SchemaBehind."""
+        await self._keep_up()
+        self._queries.require(step)
+
     async def _claiming(
         self, operation: Callable[Concatenate[Session, P], Awaitable[Grant]], *args: P.args, **kwargs: P.kwargs
     ) -> Grant:
@@ -310,5 +363,5 @@ async def _rows(session: Session, name: str) -> list[Row]:
     return await session.rows(name)
 
 
-async def _inspect(session: Session) -> tuple[list[Applied], int]:
-    return await applied_steps(session), await session.value("oldest_snapshot_seconds")
+async def _value(session: Session, name: str) -> Any:
+    return await session.value(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import asyncpg
 from agentclock.core.errors import ConfigError, StoreUnavailable
 
 CONNECT_SECONDS: Final = 5.0
-COMMAND_SECONDS: Final = 30.0
+COMMAND_SECONDS: Final = 15.0
 
 _SCHEMES: Final = ("postgresql", "postgres")
 
@@ -72,12 +73,13 @@ class Address:
         )
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
-        """Turns every way of not reaching the database into StoreUnavailable."""
+    def answering(self, patience_seconds: float = COMMAND_SECONDS) -> Iterator[None]:
+        """Turns every way of not reaching the database into StoreUnavailable. `patience_seconds`: how long an answer
+        was waited for, if none came."""
         try:
             yield
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            advice = _advice(error)
+            advice = _advice(error, patience_seconds)
             if advice is None:
                 raise
             reason = (str(error) or type(error).__name__).partition("\n")[0]
@@ -93,23 +95,37 @@ class Address:
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection outside any pool, for what needs a session of its own. Raises StoreUnavailable."""
-        with self.answering():
+        with self.answering(CONNECT_SECONDS):
             return await asyncpg.connect(
                 self.url,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
                 statement_cache_size=0,
+                connection_class=Line,
                 server_settings={"application_name": "agentclock"},
             )
 
 
-def _advice(error: BaseException) -> str | None:
+class Line(asyncpg.Connection):
+    """A connection whose statements end with it: whoever no longer waits for one terminates the connection.
+
+    asyncpg would open another connection for each such statement, to ask the server to cancel it: many at once when
+    the server does not answer, which is when they are given up.
+    """
+
+    def _cancel_current_command(self, *waiters: asyncio.Future[None] | None) -> None:
+        for waiter in waiters:
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+
+def _advice(error: BaseException, patience_seconds: float) -> str | None:
     """What to add to the error's text, None if it does not mean that the database is unavailable."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return next((advice for start, advice in _UNAVAILABLE.items() if state.startswith(start)), None)
     if isinstance(error, TimeoutError):
-        return f"no answer within {COMMAND_SECONDS:.0f} s"
+        return f"no answer within {patience_seconds:.0f} s"
     # Of the client's own errors only those about a value that does not fit its parameter are the caller's.
     callers = isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError)
     return None if callers else ""

@@ -90,16 +90,15 @@ async def usage(session: Session, schedule_id: str, since: Instant | None, until
 
 
 async def accounting(session: Session, schedule_id: str, after: Instant, until: Instant) -> Accounting:
-    rows = await session.rows(
-        "accounting",
-        schedule_id=clean_text(schedule_id),
-        first_id=first_run_id(after),
-        end_id=first_run_id(until + 1),
-        after=after,
-        until=until,
-    )
-    runs, skipped, missed = rows[0]
-    return Accounting(runs=runs, skipped=skipped, missed=missed)
+    of = clean_text(schedule_id)
+    found = await session.rows("accounting", schedule_id=of, after=after, until=until)
+    across = {
+        row[0]: row
+        for at in (after, until)
+        for row in await session.rows("absent_across", schedule_id=of, at=at, end_id=first_run_id(at + 1))
+    }
+    runs, skipped, missed = found[0]
+    return Accounting(runs=runs, skipped=skipped, missed=missed, across=tuple(_readable(across.values())))
 
 
 async def prune(session: Session, before: Instant, limit: int) -> int:
@@ -108,5 +107,7 @@ async def prune(session: Session, before: Instant, limit: int) -> int:
         return limit
     pruned: int = await session.value("prune_runs", **values)
     await session.rows("prune_schedules", limit=max(0, limit))
+    await session.rows("prune_revisions", before=before, limit=max(0, limit))
+    await session.rows("prune_backfills", before=before)
     await session.rows("prune_workers", memory_seconds=float(WORKER_MEMORY_SECONDS))
     return pruned

@@ -13,18 +13,19 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
-from agentclock.store.postgres_address import COMMAND_SECONDS, CONNECT_SECONDS, Address
+from agentclock.store.postgres_address import COMMAND_SECONDS, CONNECT_SECONDS, Address, Line
+from agentclock.store.postgres_connections import Connections
+from agentclock.store.postgres_gate import Gate
 from agentclock.store.queries import Queries
 
 T = TypeVar("T")
 Row: TypeAlias = Sequence[Any]
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-ACQUIRE_SECONDS: Final = 15.0
+ACQUIRE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 5.0
 
 #: Transactions that lost a deadlock or a serialization conflict are tried this many times in all.
@@ -53,14 +54,22 @@ _LAST_MS: Final = 253_402_300_799_999
 class Session:
     """Runs named queries on one connection, within one transaction. `now`: the time SQL must use, None: its own."""
 
-    def __init__(self, connection: Connection, queries: Queries, now: Instant | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        queries: Queries,
+        now: Instant | None,
+        statement_seconds: float | None = None,
+    ) -> None:
         self._connection = connection
         self._queries = queries
         self._now = now
+        self._statement_seconds = statement_seconds
 
     async def rows(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> list[Row]:
         query = self._queries.get(name, conditions)
-        found: list[Any] = await self._connection.fetch(query.sql, *query.args({"now": self._now} | values))
+        args = query.args({"now": self._now} | values)
+        found: list[Any] = await self._connection.fetch(query.sql, *args, timeout=self._statement_seconds)
         return found
 
     async def rows_while(self, work: Callable[[], T], name: str, /, **values: Any) -> tuple[list[Row], T]:
@@ -85,7 +94,7 @@ class Session:
     async def script(self, *statements: str) -> None:
         """Statements without parameters."""
         for statement in statements:
-            await self._connection.execute(statement)
+            await self._connection.execute(statement, timeout=self._statement_seconds)
 
 
 class PostgresPool:
@@ -97,41 +106,35 @@ class PostgresPool:
         self._queries = queries
         self._size = size
         self._statements = 0 if pooler else 200
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gate = Gate()
+        self._connections: Connections[Connection] | None = None
 
     async def open(self) -> None:
         """Opens no connection yet."""
-        if self._pool is None:
-            with self._address.answering():
-                self._pool = await asyncpg.create_pool(
-                    self._address.url,
-                    min_size=0,
-                    max_size=self._size,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=COMMAND_SECONDS,
-                    statement_cache_size=self._statements,
-                    max_cached_statement_lifetime=0,
-                    init=prepare_connection,
-                    reset=_leave_alone,
-                    server_settings={"application_name": "agentclock"},
-                )
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # what was made in another one, which is gone, is of no use here
+            self._loop, self._gate, self._connections = loop, Gate(), None
+        if self._connections is None:
+            self._connections = Connections(self._connect, self._gate, self._size)
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await pool.close()
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                pool.terminate()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close(CLOSE_SECONDS)
 
-    async def transact(self, now: Instant | None, work: Callable[[Session], Awaitable[T]]) -> T:
-        """`work` in one transaction; from the start again if it lost a deadlock or the like."""
+    async def transact(
+        self, now: Instant | None, work: Callable[[Session], Awaitable[T]], *, statement_seconds: float | None = None
+    ) -> T:
+        """`work` in one transaction; from the start again if it lost a deadlock or the like.
+
+        `statement_seconds`: how long one statement may take, COMMAND_SECONDS if not given.
+        """
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._address.answering():
                     async with self._transaction() as connection:
-                        return await work(Session(connection, self._queries, now))
+                        return await work(Session(connection, self._queries, now, statement_seconds))
             except StoreUnavailable as error:
                 if not tries_left or not isinstance(error.__cause__, asyncpg.TransactionRollbackError):
                     raise
@@ -157,23 +160,49 @@ class PostgresPool:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        if self._pool is None:
+        connections = self._connections
+        if connections is None:
             raise StoreUnavailable(f"{self._address.where}: the store is not open")
-        pool = self._pool
         try:
-            connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
+            connection = await connections.take(ACQUIRE_SECONDS)
         except TimeoutError as error:
-            busy = self._size - pool.get_idle_size()
-            text = f"no connection within {ACQUIRE_SECONDS:.0f} s ({busy} of {self._size} connections are busy)"
-            raise StoreUnavailable(f"{self._address.where}: {text}") from error
+            raise StoreUnavailable(self._all_busy(connections.busy)) from error
         try:
             yield connection
-        except (TimeoutError, asyncio.CancelledError):
-            # The server may still be at it or gone without a word: this connection is worth nothing any more.
+        except TimeoutError:
+            # The server may still be at it or gone without a word: this connection is worth nothing any more, and
+            # the others had better be made anew as well, before each of them is waited for as long.
+            connection.terminate()
+            connections.doubt()
+            raise
+        except asyncio.CancelledError:
             connection.terminate()
             raise
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            if not isinstance(error, ValueError):  # a value that does not fit leaves the connection as it was
+                connection.terminate()
+            raise
         finally:
-            await pool.release(connection, timeout=CLOSE_SECONDS)
+            connections.give_back(connection)
+
+    async def _connect(self) -> Connection:
+        with self._address.answering(CONNECT_SECONDS):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await asyncpg.connect(
+                    self._address.url,
+                    command_timeout=COMMAND_SECONDS,
+                    statement_cache_size=self._statements,
+                    max_cached_statement_lifetime=0,
+                    connection_class=Line,
+                    server_settings={"application_name": "agentclock"},
+                )
+                await prepare_connection(connection)
+                return connection
+
+    def _all_busy(self, busy: int) -> str:
+        text = f"no connection within {ACQUIRE_SECONDS:.0f} s ({busy} of {self._size} connections are busy)"
+        refused = self._gate.error
+        return f"{self._address.where}: {text}" + (f"; no other can be made: {refused}" if refused else "")
 
 
 def filled(**arrays: list[Any]) -> dict[str, list[Any]]:
@@ -199,10 +228,6 @@ async def prepare_connection(connection: asyncpg.Connection[asyncpg.Record]) -> 
         "timestamptz", schema="pg_catalog", encoder=_to_micros, decoder=_to_instant, format="tuple"
     )
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
-
-
-async def _leave_alone(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """There is no session state to reset, so no round trip is spent on it."""
 
 
 def _to_micros(instant: Instant) -> tuple[int]:

@@ -8,11 +8,12 @@ from typing import Any, Final
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Claim, Instruction, Run, RunStatus, Schedule
-from agentclock.ports import Beat, Claimed, WorkerInfo, WorkerRow
-from agentclock.store.claiming import claim_of, report, reviews_of, tried
+from agentclock.ports import Backlog, Beat, Claimed, WorkerInfo, WorkerRow
+from agentclock.store.claiming import backlog_of, claim_of, report, reviews_of, tried
 from agentclock.store.columns import RUN_COLUMNS
 from agentclock.store.filters import decoded
 from agentclock.store.postgres_pool import Row, Session, filled, run_uuid
+from agentclock.store.postgres_waiting import let_go
 from agentclock.store.rows import (
     CALLED_OFF,
     clean_text,
@@ -23,9 +24,6 @@ from agentclock.store.rows import (
     encode_instruction,
     encode_settlement,
 )
-
-#: Schedules whose waiting runs are looked at in one transaction.
-RELEASE_BATCH: Final = 500
 
 #: Where the ruling time stands behind a run's columns.
 _NOW: Final = len(RUN_COLUMNS)
@@ -73,8 +71,8 @@ async def _claims(session: Session, rows: Sequence[Row]) -> tuple[list[Claim], l
             claims.append(claim_of(run, schedule, row[_NOW]))
     if faults:
         reasons = [clean_text(str(fault)) for fault in faults.values()]
-        of = await session.rows("fail_runs", ids=list(faults), errors=reasons)
-        await session.rows("release_waiting_of", ids=sorted(row[0] for row in of))
+        failed = await session.rows("fail_runs", ids=list(faults), errors=reasons)
+        await let_go(session, ((schedule_id, cause) for schedule_id, cause in failed))
     return claims, list(faults.values())
 
 
@@ -105,9 +103,7 @@ async def settle(session: Session, settlements: Sequence[Settlement]) -> frozens
     chosen = {(settlement.run_id, settlement.fence): settlement for settlement in reversed(settlements)}
     rows = [encode_settlement(settlement) for settlement in chosen.values()]
     settled = await session.rows("settle_runs", called_off=CALLED_OFF, **_ends(rows))
-    if settled:
-        of = {settlement.schedule_id for settlement in chosen.values()}
-        await session.rows("release_waiting_of", ids=sorted(of))
+    await let_go(session, ((schedule_id, cause) for _, schedule_id, cause in settled))
     return frozenset(row[0] for row in settled)
 
 
@@ -147,7 +143,7 @@ async def request_cancel(session: Session, run_id: str, why: str) -> RunStatus |
     run_id = run_uuid(run_id)
     row = await session.row("cancel_runs", ("cancelled_run",), id=run_id, **encode_cancel(why, asked=True))
     if row is not None and row[0] == RunStatus.CANCELLED:
-        await session.rows("release_waiting_of", ids=[row[1]])
+        await let_go(session, [(row[1], row[2])])
     row = row or await session.row("run_state", id=run_id)
     try:
         return None if row is None else RunStatus(row[0])
@@ -169,11 +165,6 @@ async def paused_due(session: Session, limit: int) -> list[Claim]:
     await session.rows("put_off_reviews", ids=list(reviews.next_at), at=list(reviews.next_at.values()))
     report(reviews.faults)
     return list(reviews.claims)
-
-
-async def release_waiting(session: Session) -> int:
-    free = await session.rows("release_waiting", limit=RELEASE_BATCH)
-    return len(await session.rows("release_waiting_of", ids=sorted(row[0] for row in free))) if free else 0
 
 
 # workers
@@ -208,3 +199,7 @@ async def workers(session: Session) -> list[WorkerRow]:
     rows, faults = decoded(await session.rows("list_workers"), decode_worker)
     report(faults)
     return list(rows)
+
+
+async def backlog(session: Session) -> Backlog:
+    return backlog_of((await session.rows("backlog"))[0])

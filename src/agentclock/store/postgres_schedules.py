@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, Schedule
+from agentclock.core.revisions import Revision
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Slots, advanced, batch_of, facts_of, plan_batch
 from agentclock.store.postgres_pool import Session, filled
+from agentclock.store.postgres_waiting import release_one_of_each
+from agentclock.store.revising import changed, created, decode_revision, deleted, disabled, encode_revision
 from agentclock.store.rows import (
     clean_text,
     decode_run,
@@ -26,9 +30,30 @@ _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 _NOW = len(SCHEDULE_COLUMNS)
 
 
-async def insert_schedules(session: Session, schedules: Sequence[Schedule]) -> None:
+async def insert_schedules(session: Session, schedules: Sequence[Schedule], by: str | None) -> None:
     rows = [_values(schedule) for schedule in schedules]
     await session.rows("insert_schedules", **{name: [row[name] for row in rows] for name in rows[0]})
+    await _note(session, created(schedules, by))
+
+
+async def _note(session: Session, revisions: Iterable[Revision]) -> None:
+    rows = [encode_revision(revision) for revision in revisions]
+    await session.rows(
+        "insert_revisions",
+        schedule_ids=[row["schedule_id"] for row in rows],
+        versions=[row["version"] for row in rows],
+        at=[row["at"] for row in rows],
+        changed_by=[row["changed_by"] for row in rows],
+        kinds=[row["kind"] for row in rows],
+        bodies=[row["body"] for row in rows],
+    )
+
+
+async def revisions(session: Session, schedule_id: str, limit: int) -> list[Revision]:
+    rows = await session.rows("revisions", schedule_id=clean_text(schedule_id), limit=max(0, limit))
+    readable, faults = decoded(rows, decode_revision)
+    report(faults)
+    return list(readable)
 
 
 async def clash(session: Session, schedules: Sequence[Schedule]) -> Conflict:
@@ -55,23 +80,34 @@ async def get_schedule(session: Session, schedule_id: str, user_id: str | None) 
 
 
 async def change_schedule(
-    session: Session, schedule_id: str, change: ChangeFunction, user_id: str | None, expected_version: int | None
+    session: Session,
+    schedule_id: str,
+    change: ChangeFunction,
+    user_id: str | None,
+    expected_version: int | None,
+    by: str | None,
 ) -> Schedule:
     schedule, now = await _locked(session, schedule_id, user_id)
     if expected_version is not None and schedule.version != expected_version:
         raise VersionConflict
-    changed = change(schedule, now)
-    if changed == schedule:
+    after = change(schedule, now)
+    if after == schedule:
         return schedule
-    changed = replace(changed, id=schedule.id, version=schedule.version + 1, updated_at=now)
-    await session.rows("update_schedule", **_values(changed))
-    return changed
+    after = replace(after, id=schedule.id, version=schedule.version + 1, updated_at=now)
+    await session.rows("update_schedule", **_values(after))
+    await _note(session, changed(schedule, after, now, by))
+    return after
 
 
-async def delete_schedule(session: Session, schedule_id: str, user_id: str | None) -> bool:
+async def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: str | None) -> bool:
     schedule_id = clean_text(schedule_id) or ""
-    if await session.row("delete_schedule", id=schedule_id, user_id=clean_text(user_id)) is None:
+    row = await session.row("lock_schedule", id=schedule_id, user_id=clean_text(user_id))
+    if row is None:
         return False
+    await session.rows("delete_schedule", id=schedule_id, user_id=clean_text(user_id))
+    before = tried(decode_schedule, row)
+    if isinstance(before, Schedule):
+        await _note(session, deleted(before, row[_NOW], by))
     chosen = ("cancelled_of_schedules", "cancelled_unless_running")
     await session.rows("cancel_runs", chosen, ids=[schedule_id], **encode_cancel(DELETED, asked=False))
     return True
@@ -159,9 +195,12 @@ async def _write(
     if batch.faults:
         ids, reasons = [fault.row_id for fault in batch.faults], [clean_text(f.reason) for f in batch.faults]
         await session.rows("disable_schedules", ids=ids, reasons=reasons, at=now)
+        if batch.faulty:
+            await _note(session, disabled(batch.faulty, now))
     if batch.replaced:
         cancel = encode_cancel(REPLACED, asked=False)
-        await session.rows("cancel_runs", ("cancelled_of_schedules",), ids=list(batch.replaced), **cancel)
+        chosen = ("cancelled_of_schedules", "cancelled_unless_backfill")
+        await session.rows("cancel_runs", chosen, ids=list(batch.replaced), **cancel)
     if batch.extensions:
         await session.rows("extend_absences", at=now, **_extensions(batch))
     if not batch.planned:
@@ -170,7 +209,7 @@ async def _write(
     inserted = {row[0] for row in await session.rows("write_batch", **values)}
     if waiting := {run.schedule_id for run in batch.runs if run.available_at is None}:
         # What they wait for may have ended while this was being written.
-        await session.rows("release_waiting_of", ids=sorted(waiting))
+        await release_one_of_each(session, waiting)
     return inserted
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from agentclock import __version__
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
-from agentclock.store.migrating import Applied, Migration, behind, pending
+from agentclock.store.migrating import Applied, Migration, pending, refuse_if_too_old, version_of
 from agentclock.store.postgres_pool import PostgresPool, Session
 
 OLDEST_SERVER: Final = 13
@@ -20,14 +20,18 @@ _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '25s'"
 
 async def ensure_schema(
     pool: PostgresPool, steps: Sequence[Migration], *, schema: str, now: Instant | None, auto: bool
-) -> None:
-    """Reads the version without a lock; only a database that is behind is locked, looked at again, and changed.
+) -> int:
+    """The version that the schema has then. It is read without a lock; only a database that is behind is locked, looked
+    at again, and changed.
 
     Raises StoreUnavailable: too old a server, a schema this code cannot use, or one behind with `auto` off.
     """
-    missing = pending(steps, await pool.read(now, _inspect))
+    applied = await pool.read(now, _inspect)
+    missing = pending(steps, applied)
     if missing and not auto:
-        raise behind(missing)
+        refuse_if_too_old(missing)
+    if not missing or not auto:
+        return version_of(applied)
 
     async def apply(session: Session) -> None:
         await session.script(_LOCK_TIMEOUT)
@@ -45,8 +49,8 @@ async def ensure_schema(
                 checksum=step.checksum,
             )
 
-    if missing:
-        await pool.transact(now, apply)
+    await pool.transact(now, apply)
+    return steps[-1].version
 
 
 async def applied_steps(session: Session) -> list[Applied]:

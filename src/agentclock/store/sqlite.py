@@ -10,15 +10,16 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from agentclock import __version__
-from agentclock.core.errors import StoreUnavailable
+from agentclock.core.backfills import Backfill
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.core.revisions import Revision
 from agentclock.ports import (
     Accounting,
+    Backlog,
     Beat,
     ChangeFunction,
     Claimed,
@@ -39,14 +40,17 @@ from agentclock.ports import (
     WorkerRow,
 )
 from agentclock.store import (
+    sqlite_backfills,
     sqlite_events,
     sqlite_foreign,
     sqlite_history,
     sqlite_imports,
     sqlite_runs,
     sqlite_schedules,
+    sqlite_waiting,
 )
-from agentclock.store.migrating import drift, load_migrations
+from agentclock.store.columns import NEWEST_SCHEMA
+from agentclock.store.migrating import Applied, drift, load_migrations, version_of
 from agentclock.store.queries import Queries
 from agentclock.store.sqlite_file import (
     MEMORY,
@@ -59,13 +63,11 @@ from agentclock.store.sqlite_file import (
     unavailable,
 )
 from agentclock.store.sqlite_lock import EngineLock
+from agentclock.store.sqlite_watch import FileWatch
 from agentclock.store.sqlite_writer import Readers, Writer
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-#: Releases of SQLite that may corrupt a file in WAL mode when two connections write it (first, last).
-WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
 
 
 class SqliteStore:
@@ -91,9 +93,7 @@ class SqliteStore:
         self._engines: set[str] = set()
         self._engine_change = asyncio.Lock()
         self._owner_elsewhere: str | None = None
-        self._data_version: int | None = None
-        self._written_elsewhere = False
-        self._inode: int | None = None
+        self._watch = FileWatch(path)
 
     # life
 
@@ -101,7 +101,7 @@ class SqliteStore:
         await self._guarded(self._writer.start())
         if self._readers is not None:
             self._readers.start()
-        self._inode = await asyncio.to_thread(self._inode_now)
+        await asyncio.to_thread(self._watch.remember_file)
 
     async def close(self) -> None:
         if self._readers is not None:
@@ -112,7 +112,7 @@ class SqliteStore:
 
     async def health(self) -> StoreHealth:
         started = self._clock.monotonic()
-        await self._check_file()
+        await asyncio.to_thread(self._watch.check_file)
         schema_version, warnings = await self._write(self._inspect)
         return StoreHealth(
             backend="sqlite",
@@ -128,8 +128,8 @@ class SqliteStore:
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule]) -> None:
-        await self._write(sqlite_schedules.insert_schedules, schedules)
+    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: str | None = None) -> None:
+        await self._write(sqlite_schedules.insert_schedules, schedules, by)
 
     async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
         return await self._read(sqlite_schedules.get_schedule, schedule_id, user_id)
@@ -141,11 +141,15 @@ class SqliteStore:
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
+        by: str | None = None,
     ) -> Schedule:
-        return await self._write(sqlite_schedules.change_schedule, schedule_id, change, user_id, expected_version)
+        return await self._write(sqlite_schedules.change_schedule, schedule_id, change, user_id, expected_version, by)
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None = None) -> bool:
-        return await self._write(sqlite_schedules.delete_schedule, schedule_id, user_id)
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: str | None = None) -> bool:
+        return await self._write(sqlite_schedules.delete_schedule, schedule_id, user_id, by)
+
+    async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:
+        return await self._read(sqlite_schedules.revisions, schedule_id, limit)
 
     async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
         return await self._read(sqlite_schedules.list_schedules, where, page)
@@ -184,6 +188,24 @@ class SqliteStore:
     async def paused_due(self, limit: int) -> list[Claim]:
         return await self._write(sqlite_runs.paused_due, limit)
 
+    # backfills
+
+    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
+        await self._require(4)
+        return await self._write(sqlite_backfills.insert, backfill, runs)
+
+    async def backfills(self, schedule_id: str) -> list[Backfill]:
+        await self._require(4)
+        return await self._read(sqlite_backfills.list_of, schedule_id)
+
+    async def backfill_states(self, backfill: Backfill) -> dict[RunStatus, int]:
+        await self._require(4)
+        return await self._read(sqlite_backfills.states_of, backfill)
+
+    async def cancel_backfill(self, backfill_id: str) -> int | None:
+        await self._require(4)
+        return await self._write(sqlite_backfills.cancel, backfill_id)
+
     # workers
 
     async def acquire_engine(self, worker: WorkerInfo, lease_seconds: float) -> str | None:
@@ -201,17 +223,9 @@ class SqliteStore:
             return None
 
     async def renew_lease(self, worker_id: str, lease_seconds: float) -> Beat:
-        await self._check_file()
+        await asyncio.to_thread(self._watch.check_file)
+        await self._keep_up()
         return await self._write(sqlite_runs.renew_lease, worker_id, lease_seconds)
-
-    async def _check_file(self) -> None:
-        """SQLite goes on writing into a file that was deleted or moved, and nobody would ever see it."""
-        if self._inode != await asyncio.to_thread(self._inode_now):
-            raise StoreUnavailable(f"the database file {self._path} was moved, deleted or replaced: restart agentclock")
-
-    def _inode_now(self) -> int | None:
-        path = Path(self._path)
-        return path.stat().st_ino if self._path != MEMORY and path.exists() else None
 
     async def release_engine(self, worker_id: str) -> None:
         async with self._engine_change:
@@ -228,7 +242,10 @@ class SqliteStore:
         return await self._write(sqlite_runs.orphans, limit)
 
     async def release_waiting(self) -> int:
-        return await self._write(sqlite_runs.release_waiting)
+        return await self._write(sqlite_waiting.release_waiting)
+
+    async def backlog(self) -> Backlog:
+        return await self._read(sqlite_runs.backlog)
 
     async def workers(self) -> list[WorkerRow]:
         return await self._read(sqlite_runs.workers)
@@ -308,7 +325,8 @@ class SqliteStore:
                 now=self._now(),
                 auto=self._auto_migrate,
             )
-            self._data_version = _data_version(connection)
+            self._use_schema(applied_steps(self._session(connection)))
+            self._watch.remember_content(connection)
         except BaseException:
             connection.close()
             raise
@@ -317,16 +335,25 @@ class SqliteStore:
     def _inspect(self, session: Session) -> tuple[int, tuple[str, ...]]:
         """The schema's version, and warnings. Runs on the writer's thread."""
         applied = applied_steps(session)
-        # The writer's own commits leave this number alone: it tells whether another connection wrote.
-        self._written_elsewhere |= _data_version(session.connection) != self._data_version
-        warnings = list(drift(self._steps, applied))
-        shared = self._written_elsewhere or self._owner_elsewhere is not None
-        if shared and may_reset_wal(sqlite3.sqlite_version_info):
-            warnings.append(
-                f"SQLite {sqlite3.sqlite_version} may corrupt a file that two processes write, and another process "
-                "uses this one; upgrade SQLite to 3.51.3, or let one process alone write"
-            )
-        return max((step.version for step in applied), default=0), tuple(warnings)
+        version = self._use_schema(applied)
+        shared = self._owner_elsewhere is not None
+        warnings = self._watch.warnings(session.connection, shared=shared)
+        return version, (*drift(self._steps, applied), *warnings)
+
+    def _use_schema(self, applied: Sequence[Applied]) -> int:
+        version = version_of(applied)
+        self._queries.use(version)
+        return version
+
+    async def _keep_up(self) -> None:
+        """Somebody may have upgraded the schema since we last looked."""
+        if self._queries.version < NEWEST_SCHEMA:
+            await self._write(self._inspect)
+
+    async def _require(self, step: int) -> None:
+        """Raises SchemaBehind."""
+        await self._keep_up()
+        self._queries.require(step)
 
     async def _free_lock(self) -> None:
         if self._lock is not None and not self._engines:
@@ -354,13 +381,3 @@ class SqliteStore:
             raise  # our own mistakes, not the database's absence
         except sqlite3.Error as error:
             raise unavailable(self._path, error) from error
-
-
-def may_reset_wal(version: tuple[int, ...]) -> bool:
-    first, last = WAL_RESET_BUG
-    return first <= version <= last
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    found: int = connection.execute("PRAGMA data_version").fetchone()[0]
-    return found

@@ -13,7 +13,7 @@ from agentclock.store.sqlite_file import Session, id_list
 
 def append_events(session: Session, batches: Sequence[EventBatch]) -> frozenset[str]:
     ids = id_list({batch.run_id for batch in batches})
-    fences = {run_id: fence for run_id, fence, _ in session.rows("held_runs", ids=ids)}
+    fences = {run_id: fence for run_id, fence, *_ in session.rows("held_runs", ids=ids)}
     ours = [batch for batch in batches if fences.get(batch.run_id) == batch.fence]
     kept = (event for batch in ours for event in batch.events if event.seq >= batch.keep_from_seq)
     session.run_many("insert_event", map(encode_event, kept))

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
-from agentclock.store.migrating import Applied, Migration, behind, pending
+from agentclock.store.migrating import Applied, Migration, pending, refuse_if_too_old
 from agentclock.store.queries import Queries
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ def migrate(
     if not missing:
         return
     if not auto:
-        raise behind(missing)
+        return refuse_if_too_old(missing)
     connection.execute("BEGIN IMMEDIATE")
     try:
         session.run("create_migrations")

@@ -99,15 +99,15 @@ def usage(session: Session, schedule_id: str, since: Instant | None, until: Inst
 
 
 def accounting(session: Session, schedule_id: str, after: Instant, until: Instant) -> Accounting:
-    row = session.rows(
-        "accounting",
-        schedule_id=clean_text(schedule_id),
-        first_id=first_run_id(after),
-        end_id=first_run_id(until + 1),
-        after=after,
-        until=until,
-    )[0]
-    return Accounting(runs=row[0], skipped=row[1], missed=row[2])
+    of = clean_text(schedule_id)
+    found = session.rows("accounting", schedule_id=of, after=after, until=until)
+    across = {
+        row[0]: row
+        for at in (after, until)
+        for row in session.rows("absent_across", schedule_id=of, at=at, end_id=first_run_id(at + 1))
+    }
+    runs, skipped, missed = found[0]
+    return Accounting(runs=runs, skipped=skipped, missed=missed, across=tuple(_readable(across.values())))
 
 
 def prune(session: Session, before: Instant, limit: int) -> int:
@@ -117,6 +117,10 @@ def prune(session: Session, before: Instant, limit: int) -> int:
         return limit
     session.run("prune_attempts", ids=ids)
     session.run("prune_runs", ids=ids)
-    session.run("prune_schedules", limit=max(0, limit))
+    gone = id_list(row[0] for row in session.rows("prunable_schedules", limit=max(0, limit)))
+    for name in ("prune_schedules", "prune_revisions_of", "prune_backfills_of"):
+        session.run(name, ids=gone)
+    session.run("prune_revisions", before=before, limit=max(0, limit))
+    session.run("prune_backfills", before=before)
     session.run("prune_workers", dead_since=session.now - WORKER_MEMORY_SECONDS * SECOND)
     return len(rows)

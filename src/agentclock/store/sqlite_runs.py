@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import SECOND, Claim, Instant, Instruction, Run, RunStatus
-from agentclock.ports import Beat, Claimed, WorkerInfo, WorkerRow
-from agentclock.store.claiming import claim_of, report, reviews_of, tried
+from agentclock.ports import Backlog, Beat, Claimed, WorkerInfo, WorkerRow
+from agentclock.store.claiming import backlog_of, claim_of, report, reviews_of, tried
 from agentclock.store.columns import RUN_COLUMNS
 from agentclock.store.filters import decoded
 from agentclock.store.rows import (
@@ -23,8 +23,9 @@ from agentclock.store.rows import (
     encode_settlement,
 )
 from agentclock.store.sqlite_file import Session, id_list
+from agentclock.store.sqlite_waiting import let_go
 
-_AGENT_RUN_ID: Final = RUN_COLUMNS.index("agent_run_id")
+_CAUSE, _AGENT_RUN_ID = map(RUN_COLUMNS.index, ("cause", "agent_run_id"))
 _STATUS, _ATTEMPT, _FENCE, _WORKER_ID, _WORKER, _INSTRUCTION, _STARTED_AT, _ATTEMPT_STARTED_AT = map(
     RUN_COLUMNS.index,
     ("status", "attempt", "fence", "worker_id", "worker", "instruction", "started_at", "attempt_started_at"),
@@ -107,10 +108,10 @@ def _claims(
             claims.append(claim_of(decode_run(row[:width], change), decode_schedule(row[width:]), session.now))
         except CorruptRow as fault:
             faults.append(fault)
-            run_id, schedule_id = row[:2]
+            run_id, schedule_id, cause = row[0], row[1], row[_CAUSE]
             session.run("fail_run", id=run_id, error=str(fault), now=session.now)
             session.run("fail_attempts", id=run_id, error=str(fault), now=session.now)
-            session.run("release_waiting_of", ids=id_list([str(schedule_id)]), now=session.now)
+            let_go(session, [(str(schedule_id), cause)])
     return claims, faults
 
 
@@ -129,16 +130,14 @@ def note_agent_run(session: Session, run_id: str, fence: int, agent_run_id: str 
 
 def settle(session: Session, settlements: Sequence[Settlement]) -> frozenset[str]:
     ids = id_list(settlement.run_id for settlement in settlements)
-    held = {run_id: (fence, cancelled) for run_id, fence, cancelled in session.rows("held_runs", ids=ids)}
+    held = {row[0]: row[1:] for row in session.rows("held_runs", ids=ids)}
     valid = {s.run_id: s for s in reversed(settlements) if held.get(s.run_id, (None,))[0] == s.fence}
     rows = [encode_settlement(settlement) for settlement in valid.values()]
     rows = [_not_going_on(row) if held[row["id"]][1] else row for row in rows]
     session.run_many("settle_run", rows)
     session.run_many("finish_attempt", (row for row in rows if row["attempt_status"] is not None))
     session.run_many("forget_attempt", (row for row in rows if row["attempt_status"] is None))
-    if valid:
-        of = id_list({settlement.schedule_id for settlement in valid.values()})
-        session.run("release_waiting_of", ids=of, now=session.now)
+    let_go(session, ((settlement.schedule_id, held[run_id][2]) for run_id, settlement in valid.items()))
     return frozenset(valid)
 
 
@@ -159,9 +158,9 @@ def request_cancel(session: Session, run_id: str, why: str) -> RunStatus | None:
     if before is None:
         return None
     session.run("cancel_runs", ("cancelled_run",), id=run_id, now=session.now, **encode_cancel(why, asked=True))
-    status, schedule_id = session.rows("run_state", id=run_id)[0]
+    status, schedule_id, cause = session.rows("run_state", id=run_id)[0]
     if status == RunStatus.CANCELLED != before[0]:
-        session.run("release_waiting_of", ids=id_list([schedule_id]), now=session.now)
+        let_go(session, [(schedule_id, cause)])
     try:
         return RunStatus(status)
     except ValueError as error:
@@ -186,10 +185,6 @@ def paused_due(session: Session, limit: int) -> list[Claim]:
     session.run_many("put_off_review", ({"id": run_id, "at": at} for run_id, at in reviews.next_at.items()))
     report(reviews.faults)
     return list(reviews.claims)
-
-
-def release_waiting(session: Session) -> int:
-    return session.run("release_waiting", now=session.now)
 
 
 # workers
@@ -231,3 +226,7 @@ def workers(session: Session) -> list[WorkerRow]:
     rows, faults = decoded(session.rows("list_workers"), decode_worker)
     report(faults)
     return list(rows)
+
+
+def backlog(session: Session) -> Backlog:
+    return backlog_of(session.rows("backlog", now=session.now)[0])

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
+from agentclock.core.revisions import Revision
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Facts, Slots, advanced, batch_of, facts_of, plan_batch
+from agentclock.store.revising import changed, created, decode_revision, deleted, disabled, encode_revision
 from agentclock.store.rows import clean_text, decode_run, decode_schedule, encode_cancel, encode_run, encode_schedule
 from agentclock.store.sqlite_file import Session, id_list
 
 _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 
 
-def insert_schedules(session: Session, schedules: Sequence[Schedule]) -> None:
+def insert_schedules(session: Session, schedules: Sequence[Schedule], by: str | None) -> None:
     for schedule in schedules:
         try:
             session.run("insert_schedule", **encode_schedule(schedule))
@@ -27,6 +31,19 @@ def insert_schedules(session: Session, schedules: Sequence[Schedule]) -> None:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                 raise Conflict(f"A schedule with id '{schedule.id}' already exists") from error
             raise _named(schedule, error) from error
+    _note(session, created(schedules, by))
+
+
+def _note(session: Session, revisions: Iterable[Revision]) -> None:
+    rows = [list(encode_revision(revision).values()) for revision in revisions]
+    session.run("insert_revisions", rows=json.dumps(rows))
+
+
+def revisions(session: Session, schedule_id: str, limit: int) -> list[Revision]:
+    rows = session.rows("revisions", schedule_id=clean_text(schedule_id), limit=max(0, limit))
+    readable, faults = decoded(rows, decode_revision)
+    report(faults)
+    return list(readable)
 
 
 def _named(schedule: Schedule, error: sqlite3.IntegrityError) -> Exception:
@@ -41,32 +58,43 @@ def get_schedule(session: Session, schedule_id: str, user_id: str | None) -> Sch
 
 
 def change_schedule(
-    session: Session, schedule_id: str, change: ChangeFunction, user_id: str | None, expected_version: int | None
+    session: Session,
+    schedule_id: str,
+    change: ChangeFunction,
+    user_id: str | None,
+    expected_version: int | None,
+    by: str | None,
 ) -> Schedule:
     schedule = get_schedule(session, schedule_id, user_id)
     if schedule is None:
         raise NotFound("Schedule")
     if expected_version is not None and schedule.version != expected_version:
         raise VersionConflict
-    changed = change(schedule, session.now)
-    if changed == schedule:
+    after = change(schedule, session.now)
+    if after == schedule:
         return schedule
-    changed = replace(changed, id=schedule.id, version=schedule.version + 1, updated_at=session.now)
+    after = replace(after, id=schedule.id, version=schedule.version + 1, updated_at=session.now)
     try:
-        session.run("update_schedule", **encode_schedule(changed))
+        session.run("update_schedule", **encode_schedule(after))
     except sqlite3.IntegrityError as error:
-        raise _named(changed, error) from error
-    return changed
+        raise _named(after, error) from error
+    _note(session, changed(schedule, after, session.now, by))
+    return after
 
 
-def delete_schedule(session: Session, schedule_id: str, user_id: str | None) -> bool:
-    schedule_id = clean_text(schedule_id) or ""
-    deleted = session.run("delete_schedule", id=schedule_id, user_id=clean_text(user_id), now=session.now) > 0
-    if deleted:
-        chosen = ("cancelled_of_schedules", "cancelled_unless_running")
-        cancel = encode_cancel(DELETED, asked=False)
-        session.run("cancel_runs", chosen, ids=id_list([schedule_id]), now=session.now, **cancel)
-    return deleted
+def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: str | None) -> bool:
+    schedule_id, user_id = clean_text(schedule_id) or "", clean_text(user_id)
+    row = session.row("get_schedule", id=schedule_id, user_id=user_id)
+    if row is None:
+        return False
+    session.run("delete_schedule", id=schedule_id, user_id=user_id, now=session.now)
+    before = tried(decode_schedule, row)
+    if isinstance(before, Schedule):
+        _note(session, deleted(before, session.now, by))
+    chosen = ("cancelled_of_schedules", "cancelled_unless_running")
+    cancel = encode_cancel(DELETED, asked=False)
+    session.run("cancel_runs", chosen, ids=id_list([schedule_id]), now=session.now, **cancel)
+    return True
 
 
 def list_schedules(session: Session, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
@@ -135,9 +163,12 @@ def _write(session: Session, batch: Batch) -> set[str]:
     """Answers the ids of those of the batch's runs that were not there before."""
     now = session.now
     session.run_many("disable_schedule", ({"id": f.row_id, "reason": f.reason, "now": now} for f in batch.faults))
+    if batch.faulty:
+        _note(session, disabled(batch.faulty, now))
     if batch.replaced:
         cancel = encode_cancel(REPLACED, asked=False)
-        session.run("cancel_runs", ("cancelled_of_schedules",), ids=id_list(batch.replaced), now=now, **cancel)
+        chosen = ("cancelled_of_schedules", "cancelled_unless_backfill")
+        session.run("cancel_runs", chosen, ids=id_list(batch.replaced), now=now, **cancel)
     there = {row[0] for row in session.rows("existing_runs", ids=id_list(run.id for run in batch.runs))}
     runs = [run for run in batch.runs if run.id not in there]
     session.run_many("insert_run", map(encode_run, (*runs, *batch.absent)))

@@ -28,8 +28,10 @@ TELL_PAUSE_SECONDS: Final = 0.1
 PAYLOAD_LIMIT: Final = 7900
 #: With so many ids waiting to be told, it is news of everything.
 NEWS_LIMIT: Final = 400
-#: How soon a listener tries again, at first and at last.
-RETRY_SECONDS: Final = (0.5, 30.0)
+#: How soon a listener tries again, at first and at last, when the server is away...
+RETRY_SECONDS: Final = (1.0, 5.0)
+#: ... and at last when the server is there, but not what is sent.
+DEAF_SECONDS: Final = 30.0
 #: How long a notification to ourselves may take, and how often one is sent to see whether the line is alive.
 ECHO_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 30.0
@@ -37,7 +39,10 @@ PROBE_SECONDS: Final = 30.0
 WATCH_SECONDS: Final = 0.2
 
 NOT_STARTED: Final = "not started"
+CONNECTING: Final = "connecting"
 OK: Final = "ok"
+#: Any other state tells of trouble.
+_USUAL: Final = (NOT_STARTED, CONNECTING, OK)
 
 #: How the payload of a probe begins; everybody hears it, only its sender heeds it.
 _ECHO: Final = "echo "
@@ -55,8 +60,11 @@ class PostgresWakeup:
 
     def __init__(self, dsn: str, *, channel: str = "agentclock_wakeup") -> None:
         from agentclock.store.postgres_address import Address  # noqa: PLC0415 - asyncpg is an extra
+        from agentclock.store.postgres_gate import Gate  # noqa: PLC0415
 
         self._address = Address.read(dsn)
+        self._new_gate: Callable[[], Gate] = lambda: Gate(RETRY_SECONDS)
+        self._gate = self._new_gate()
         self._channel = channel
         self._id = uuid.uuid4().hex
         self._state = NOT_STARTED
@@ -67,6 +75,7 @@ class PostgresWakeup:
         self._echoes: dict[str, asyncio.Future[None]] = {}
         self._speaker: asyncpg.Connection[Any] | None = None
         self._speaking = asyncio.Lock()
+        self._is_mute = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, on_wake: Callable[[], None], on_news: Callable[[News], None] | None = None) -> None:
@@ -75,7 +84,8 @@ class PostgresWakeup:
         if not self._tasks:
             # Made anew: it may be started again in another event loop.
             self._wanted, self._news, self._speaking = asyncio.Event(), _Gathered(), asyncio.Lock()
-            self._say("connecting")
+            self._gate = self._new_gate()
+            self._say(CONNECTING)
             self._tasks = [
                 asyncio.create_task(self._keep_listening(), name="agentclock-listen"),
                 asyncio.create_task(self._keep_sending(), name="agentclock-notify"),
@@ -101,20 +111,23 @@ class PostgresWakeup:
         return self._state
 
     async def _keep_listening(self) -> None:
-        pause, longest = RETRY_SECONDS
+        pause = shortest = RETRY_SECONDS[0]
         while True:
             try:
                 await self._listen()
             except StoreUnavailable as error:
                 if self._state == OK:
-                    pause = RETRY_SECONDS[0]
+                    pause = shortest
                 self._say(str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, longest)
+            if self._gate.error is not None:
+                await asyncio.sleep(self._gate.closed_seconds or shortest)
+            else:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, DEAF_SECONDS)
 
     async def _listen(self) -> None:
         """Returns never; raises StoreUnavailable when the line is or turns out to be dead."""
-        listener = await self._address.connect()
+        listener = await self._gate.through(self._address.connect)
         try:
             hung_up = asyncio.Event()
             listener.add_termination_listener(lambda _: hung_up.set())
@@ -132,6 +145,7 @@ class PostgresWakeup:
                 await self._expect_echo()
             raise StoreUnavailable(f"{self._address.where}: the listening connection was closed")
         finally:
+            self._gate.lost()
             listener.terminate()
 
     async def _expect_echo(self) -> None:
@@ -180,13 +194,18 @@ class PostgresWakeup:
         try:
             await self._notify(payload)
         except StoreUnavailable as error:
-            structlog.get_logger("agentclock.wakeup").warning("wakeup_not_sent", error=str(error))
+            if not self._is_mute:  # said once: the next ones fail for the same reason
+                structlog.get_logger("agentclock.wakeup").warning("wakeup_not_sent", error=str(error))
+            self._is_mute = True
+        else:
+            self._is_mute = False
 
     async def _notify(self, payload: str) -> None:
         async with self._speaking:
             try:
                 if self._speaker is None or self._speaker.is_closed():
-                    self._speaker = await self._address.connect()
+                    speaker = await self._gate.through(self._address.connect)
+                    self._speaker = speaker
                 with self._address.answering():
                     await self._speaker.execute(f"NOTIFY {_quoted(self._channel)}, {_literal(payload)}")
             except BaseException:
@@ -199,8 +218,9 @@ class PostgresWakeup:
             speaker.terminate()
 
     def _say(self, state: str) -> None:
-        if state != self._state:
-            self._state = state
+        """In the log when it is news: the first of several troubles in a row, and their end."""
+        was, self._state = self._state, state
+        if state != was and (was in _USUAL or state in _USUAL):
             structlog.get_logger("agentclock.wakeup").info("wakeup_state", state=state)
 
 

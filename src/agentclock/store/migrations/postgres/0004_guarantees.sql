@@ -30,3 +30,19 @@ CREATE TABLE {prefix}backfills (
 );
 
 CREATE INDEX backfills_of ON {prefix}backfills (schedule_id, created_at, id);
+
+-- Prunes what later revisions have replaced.
+CREATE INDEX schedule_revisions_later ON {prefix}schedule_revisions (at) WHERE kind <> 'created';
+
+-- As before, with the line that a run stands in: those that go, those that wait, and the same for backfills. Neither is
+-- counted nor found by looking through the other.
+DROP INDEX {prefix}runs_active;
+CREATE INDEX runs_active ON {prefix}runs (
+    schedule_id,
+    (CASE WHEN cause = 'backfill' THEN 2 ELSE 0 END
+        + CASE WHEN status = 'pending' AND available_at IS NULL THEN 1 ELSE 0 END),
+    id
+) WHERE status IN ('pending', 'running', 'paused');
+
+-- What was changed lately. A schedule that nobody ever changed has no entry, so that its fires do not write one anew.
+CREATE INDEX schedules_changed ON {prefix}schedules (updated_at) WHERE updated_at IS NOT NULL;

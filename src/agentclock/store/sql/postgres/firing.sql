@@ -20,8 +20,8 @@ FROM (
 
 -- name: situations
 -- One row a schedule: its active and waiting runs, those that end only when somebody has seen to their agent, and the
--- newest row of its history. A statement of its own, after the one that locks: only so does it see what the lock's last
--- holder wrote.
+-- newest row of its history, backfills left out. A statement of its own, after the one that locks: only so does it see
+-- what the lock's last holder wrote.
 SELECT j.id, a.active, a.waiting, a.engaged, t.id, t.status, t.reason, t.cause, coalesce(t.last_fire_at, t.fire_at)
 FROM unnest(:ids::text[]) AS j (id)
 CROSS JOIN LATERAL (
@@ -29,11 +29,11 @@ CROSS JOIN LATERAL (
         count(*) FILTER (WHERE r.status = 'pending' AND r.available_at IS NULL) AS waiting,
         count(*) FILTER (WHERE r.status <> 'pending' OR r.instruction IS NOT NULL) AS engaged
     FROM {prefix}runs r
-    WHERE r.schedule_id = j.id AND r.status IN ('pending', 'running', 'paused')
+    WHERE r.schedule_id = j.id AND {lane} < 2 AND r.status IN ('pending', 'running', 'paused')
 ) a
 LEFT JOIN LATERAL (
     SELECT r.id, r.status, r.reason, r.cause, r.last_fire_at, r.fire_at FROM {prefix}runs r
-    WHERE r.schedule_id = j.id ORDER BY r.id DESC LIMIT 1
+    WHERE r.schedule_id = j.id AND r.cause <> 'backfill' ORDER BY r.id DESC LIMIT 1
 ) t ON true;
 
 -- local: disable_schedules

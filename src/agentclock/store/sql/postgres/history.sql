@@ -46,14 +46,24 @@ r.id < :to_id::uuid
 r.id < :cursor_id::uuid
 
 -- name: accounting
+-- By fire time alone: a row that has an id of another time is one too many and must be seen. Runs that were attempted and
+-- never claimed are imported: other schedulers account for them.
 SELECT
     coalesce(sum(r.fire_count) FILTER (WHERE r.status NOT IN ('skipped', 'missed')), 0)::bigint,
     coalesce(sum(r.fire_count) FILTER (WHERE r.status = 'skipped'), 0)::bigint,
     coalesce(sum(r.fire_count) FILTER (WHERE r.status = 'missed'), 0)::bigint
 FROM {prefix}runs r
-WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id < :end_id::uuid
-    AND r.fire_at > :after AND r.fire_at <= :until
-    AND r.cause <> 'manual';
+WHERE r.schedule_id = :schedule_id AND r.fire_at > :after AND r.fire_at <= :until
+    AND r.cause NOT IN ('manual', 'backfill') AND (r.fence > 0 OR r.attempt = 0);
+
+-- name: absent_across
+-- Rows of the timetable never overlap: only the newest one up to an instant can reach beyond it.
+SELECT {run_columns} FROM (
+    SELECT * FROM {prefix}runs r
+    WHERE r.schedule_id = :schedule_id AND r.id < :end_id::uuid AND r.fire_at <= :at::timestamptz
+        AND r.cause NOT IN ('manual', 'backfill') AND (r.fence > 0 OR r.attempt = 0)
+    ORDER BY r.id DESC LIMIT 1) r
+WHERE r.status IN ('skipped', 'missed') AND r.last_fire_at > :at::timestamptz;
 
 -- name: usage
 SELECT a.model, sum(a.input_tokens)::bigint, sum(a.output_tokens)::bigint, sum(a.total_tokens)::bigint, sum(a.cost),
@@ -96,8 +106,31 @@ WITH old AS MATERIALIZED (
 SELECT count(*) FROM pruned;
 
 -- name: prune_schedules
-DELETE FROM {prefix}schedules WHERE id = ANY(ARRAY(
-    SELECT s.id FROM {prefix}schedules s
-    WHERE s.deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {prefix}runs r WHERE r.schedule_id = s.id)
+WITH gone AS (
+    DELETE FROM {prefix}schedules WHERE id = ANY(ARRAY(
+        SELECT s.id FROM {prefix}schedules s
+        WHERE s.deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {prefix}runs r WHERE r.schedule_id = s.id)
+        LIMIT :limit::bigint
+        FOR UPDATE SKIP LOCKED))
+    RETURNING id
+){since 4: , revisions_of_gone AS (
+    DELETE FROM {prefix}schedule_revisions v USING gone WHERE v.schedule_id = gone.id
+), backfills_of_gone AS (
+    DELETE FROM {prefix}backfills b USING gone WHERE b.schedule_id = gone.id
+)}
+SELECT count(*) FROM gone;
+
+-- name: prune_revisions (since 4)
+-- Those that a later one had replaced by then. What ruled at that time, and since, stays.
+WITH newest AS MATERIALIZED (
+    SELECT n.schedule_id, max(n.version) AS version FROM {prefix}schedule_revisions n
+    WHERE n.kind <> 'created' AND n.at < :before::timestamptz
+    GROUP BY n.schedule_id
+), old AS MATERIALIZED (
+    SELECT o.schedule_id, o.version FROM newest CROSS JOIN LATERAL (
+        SELECT r.schedule_id, r.version FROM {prefix}schedule_revisions r
+        WHERE r.schedule_id = newest.schedule_id AND r.version < newest.version
+    ) o
     LIMIT :limit::bigint
-    FOR UPDATE SKIP LOCKED));
+)
+DELETE FROM {prefix}schedule_revisions v USING old WHERE v.schedule_id = old.schedule_id AND v.version = old.version;

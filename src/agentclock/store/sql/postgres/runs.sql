@@ -55,13 +55,13 @@ WITH failed AS (
         instruction = NULL, fence = r.fence + 1
     FROM unnest(:ids::uuid[], :errors::text[]) AS f (id, error)
     WHERE r.id = f.id
-    RETURNING r.id, r.attempt, r.error, r.schedule_id
+    RETURNING r.id, r.attempt, r.error, r.schedule_id, r.cause
 ), ended AS (
     UPDATE {prefix}attempts a SET
         status = 'failed', error = failed.error, completed_at = coalesce(:now::timestamptz, now())
     FROM failed WHERE a.run_id = failed.id AND a.number = failed.attempt
 )
-SELECT DISTINCT failed.schedule_id FROM failed;
+SELECT DISTINCT failed.schedule_id, failed.cause FROM failed;
 
 -- local: undo_claims
 -- A fence alone does not tell a claim that was never written from one that another worker wrote instead.
@@ -127,7 +127,7 @@ WITH held AS MATERIALIZED (
         input = coalesce(e.input, r.input), output = e.output, metrics = e.metrics,
         requirements = CASE WHEN e.instruction IS NULL THEN e.requirements ELSE r.requirements END
     FROM held e WHERE r.id = e.id
-    RETURNING r.id
+    RETURNING r.id, r.schedule_id, r.cause
 ), finished AS (
     UPDATE {prefix}attempts a SET
         status = e.attempt_status, completed_at = CASE WHEN e.attempt_status <> 'running' THEN e.ended_at END,
@@ -140,30 +140,59 @@ WITH held AS MATERIALIZED (
     DELETE FROM {prefix}attempts a
     USING held e WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NULL
 )
-SELECT settled.id FROM settled;
+SELECT settled.id, settled.schedule_id, settled.cause FROM settled;
 
 -- name: release_waiting
-SELECT DISTINCT r.schedule_id FROM {prefix}runs r
-WHERE r.status = 'pending' AND r.available_at IS NULL AND NOT EXISTS (
-    SELECT 1 FROM {prefix}runs o
-    WHERE o.schedule_id = r.schedule_id AND o.status IN ('pending', 'running', 'paused')
-        AND (o.status <> 'pending' OR o.available_at IS NOT NULL))
+-- The schedules of waiting runs of which one may go, each looked at once, however many of its runs wait. Backfills have
+-- a line of their own, in which several may go at a time.
+WITH RECURSIVE lines (schedule_id) AS (
+    SELECT min(r.schedule_id) FROM {prefix}runs r WHERE r.status = 'pending' AND r.available_at IS NULL
+    UNION ALL
+    SELECT (SELECT min(r.schedule_id) FROM {prefix}runs r
+            WHERE r.status = 'pending' AND r.available_at IS NULL AND r.schedule_id > lines.schedule_id)
+    FROM lines WHERE lines.schedule_id IS NOT NULL
+), free AS (
+    SELECT lines.schedule_id,
+        EXISTS (SELECT 1 FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 1 AND r.status IN ('pending', 'running', 'paused'))
+        AND NOT EXISTS (SELECT 1 FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 0 AND r.status IN ('pending', 'running', 'paused'))
+        AS for_one,
+        {since 4:
+        EXISTS (SELECT 1 FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 3 AND r.status IN ('pending', 'running', 'paused'))
+        AND (SELECT count(*) FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 2 AND r.status IN ('pending', 'running', 'paused'))
+            < coalesce((SELECT b.concurrency FROM {prefix}backfills b
+                WHERE b.schedule_id = lines.schedule_id AND b.cancelled_at IS NULL
+                ORDER BY b.created_at DESC, b.id DESC LIMIT 1), 1)
+        else false} AS for_backfills
+    FROM lines WHERE lines.schedule_id IS NOT NULL
+)
+SELECT free.schedule_id, free.for_one, free.for_backfills FROM free WHERE free.for_one OR free.for_backfills
 LIMIT :limit::bigint;
 
 -- name: release_waiting_of
 -- One at a time: the oldest waiting run of each schedule that has nothing else active. The others' rows are locked
--- first, so that an end or a fire that is being written just now is seen for what it becomes.
+-- first, so that an end or a fire that is being written just now is seen for what it becomes. What is caught up keeps
+-- its distance.
 WITH oldest AS MATERIALIZED (
-    SELECT DISTINCT ON (r.schedule_id) r.schedule_id, r.id FROM {prefix}runs r
-    WHERE r.status = 'pending' AND r.available_at IS NULL AND r.schedule_id = ANY(:ids::text[])
-    ORDER BY r.schedule_id, r.id
+    SELECT w.schedule_id, n.id, n.cause FROM unnest(:ids::text[]) AS w (schedule_id)
+    CROSS JOIN LATERAL (
+        SELECT r.id, r.cause FROM {prefix}runs r
+        WHERE r.schedule_id = w.schedule_id AND {lane} = 1 AND r.status IN ('pending', 'running', 'paused')
+        ORDER BY r.id LIMIT 1
+    ) n
 ), others AS MATERIALIZED (
-    SELECT o.schedule_id FROM {prefix}runs o
-    WHERE o.schedule_id = ANY(ARRAY(SELECT oldest.schedule_id FROM oldest))
-        AND o.status IN ('pending', 'running', 'paused') AND (o.status <> 'pending' OR o.available_at IS NOT NULL)
-    ORDER BY o.id FOR SHARE
+    SELECT r.schedule_id FROM {prefix}runs r
+    WHERE r.schedule_id = ANY(ARRAY(SELECT oldest.schedule_id FROM oldest))
+        AND {lane} = 0 AND r.status IN ('pending', 'running', 'paused')
+    ORDER BY r.id FOR SHARE
 )
-UPDATE {prefix}runs r SET available_at = coalesce(:now::timestamptz, now())
+UPDATE {prefix}runs r SET available_at = coalesce(:now::timestamptz, now()) + make_interval(
+    secs => CASE WHEN oldest.cause = 'catch_up' THEN {since 4: coalesce((
+        SELECT s.catch_up_stagger_seconds FROM {prefix}schedules s WHERE s.id = oldest.schedule_id), 0) else 1}
+    ELSE 0 END)
 FROM oldest
 WHERE r.id = oldest.id AND r.status = 'pending' AND r.available_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM others WHERE others.schedule_id = oldest.schedule_id)
@@ -189,7 +218,7 @@ UPDATE {prefix}runs r SET
     instruction = CASE WHEN NOT a.running AND NOT a.unstarted THEN :instruction::text ELSE r.instruction END,
     paused_at = NULL, review_at = NULL, approval_due_at = NULL
 FROM active a WHERE r.id = a.id
-RETURNING r.status, r.schedule_id;
+RETURNING r.status, r.schedule_id, r.cause;
 
 -- name: cancelled_run
 r.id = :id::uuid
@@ -199,6 +228,12 @@ r.schedule_id = ANY(:ids::text[])
 
 -- name: cancelled_unless_running
 r.status <> 'running'
+
+-- name: cancelled_unless_backfill
+r.cause <> 'backfill'
+
+-- name: cancelled_of_backfill
+r.schedule_id = :schedule_id AND r.cause = 'backfill' AND r.created_at = :created_at::timestamptz
 
 -- name: run_state
 SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id::uuid;

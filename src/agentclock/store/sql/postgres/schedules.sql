@@ -6,22 +6,23 @@ SELECT coalesce(:now::timestamptz, clock_timestamp());
 INSERT INTO {prefix}schedules (
     id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
     timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,
-    catch_up_limit, catch_up_stagger_seconds,
+    {since 4: catch_up_limit, catch_up_stagger_seconds, ping_url,}
     misfire_grace_seconds, timeout_seconds, idle_timeout_seconds, approval_timeout_seconds, approval_timeout_action,
     on_lost, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds, tags, enabled, disabled_reason,
-    managed_by, provenance, ping_url, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
+    managed_by, provenance, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
     created_at, updated_at, folded_name
 ) SELECT * FROM unnest(
     :id::text[], :name::text[], :description::text[], :user_id::text[], :target::text[], :method::text[],
     :endpoint::text[], :payload::text[], :cron_expr::text[], :run_at::timestamptz[], :interval_seconds::bigint[],
     :anchor_at::timestamptz[], :timezone::text[], :start_at::timestamptz[], :end_at::timestamptz[],
     :max_runs::bigint[], :jitter_seconds::bigint[], :overlap::text[], :catch_up::text[],
-    :catch_up_window_seconds::bigint[], :catch_up_limit::bigint[], :catch_up_stagger_seconds::bigint[],
+    :catch_up_window_seconds::bigint[],
+    {since 4: :catch_up_limit::bigint[], :catch_up_stagger_seconds::bigint[], :ping_url::text[],}
     :misfire_grace_seconds::bigint[], :timeout_seconds::bigint[],
     :idle_timeout_seconds::bigint[], :approval_timeout_seconds::bigint[], :approval_timeout_action::text[],
     :on_lost::text[], :max_retries::bigint[], :retry_delay_seconds::bigint[], :retry_backoff::text[],
     :retry_max_delay_seconds::bigint[], :tags::text[], :enabled::boolean[], :disabled_reason::text[],
-    :managed_by::text[], :provenance::text[], :ping_url::text[], :next_fire_at::timestamptz[], :last_fire_at::timestamptz[],
+    :managed_by::text[], :provenance::text[], :next_fire_at::timestamptz[], :last_fire_at::timestamptz[],
     :run_count::bigint[], :timetable_since::timestamptz[], :zone_data_version::text[], :version::bigint[],
     :created_at::timestamptz[], :updated_at::timestamptz[], :folded_name::text[]
 );
@@ -48,19 +49,19 @@ SELECT {schedule_columns} FROM {prefix}schedules s WHERE s.id = ANY(:ids::text[]
 
 -- name: update_schedule
 UPDATE {prefix}schedules SET
-    name = :name, folded_name = :folded_name, description = :description, user_id = :user_id, target = :target, method = :method,
-    endpoint = :endpoint, payload = :payload, cron_expr = :cron_expr, run_at = :run_at,
+    name = :name, folded_name = :folded_name, description = :description, user_id = :user_id, target = :target,
+    method = :method, endpoint = :endpoint, payload = :payload, cron_expr = :cron_expr, run_at = :run_at,
     interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
     end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
     catch_up = :catch_up, catch_up_window_seconds = :catch_up_window_seconds,
-    catch_up_limit = :catch_up_limit, catch_up_stagger_seconds = :catch_up_stagger_seconds,
+    {since 4:
+        catch_up_limit = :catch_up_limit, catch_up_stagger_seconds = :catch_up_stagger_seconds, ping_url = :ping_url,}
     misfire_grace_seconds = :misfire_grace_seconds, timeout_seconds = :timeout_seconds,
     idle_timeout_seconds = :idle_timeout_seconds, approval_timeout_seconds = :approval_timeout_seconds,
     approval_timeout_action = :approval_timeout_action, on_lost = :on_lost, max_retries = :max_retries,
     retry_delay_seconds = :retry_delay_seconds, retry_backoff = :retry_backoff,
     retry_max_delay_seconds = :retry_max_delay_seconds, tags = :tags, enabled = :enabled,
     disabled_reason = :disabled_reason, managed_by = :managed_by, provenance = :provenance,
-    ping_url = :ping_url,
     next_fire_at = :next_fire_at, last_fire_at = :last_fire_at, run_count = :run_count,
     timetable_since = :timetable_since, zone_data_version = :zone_data_version, version = :version,
     updated_at = :updated_at
@@ -71,6 +72,17 @@ UPDATE {prefix}schedules SET
     deleted_at = coalesce(:now::timestamptz, now()), enabled = false, next_fire_at = NULL, version = version + 1
 WHERE id = :id AND deleted_at IS NULL AND (:user_id::text IS NULL OR user_id = :user_id)
 RETURNING id;
+
+-- name: insert_revisions (since 4)
+INSERT INTO {prefix}schedule_revisions (schedule_id, version, at, changed_by, kind, body)
+SELECT * FROM unnest(
+    :schedule_ids::text[], :versions::bigint[], :at::timestamptz[], :changed_by::text[], :kinds::text[], :bodies::text[]
+)
+ON CONFLICT (schedule_id, version) DO NOTHING;
+
+-- name: revisions (since 4)
+SELECT v.schedule_id, v.version, v.at, v.changed_by, v.kind, v.body FROM {prefix}schedule_revisions v
+WHERE v.schedule_id = :schedule_id::text ORDER BY v.version DESC LIMIT :limit::bigint;
 
 -- name: list_schedules
 SELECT {schedule_columns} FROM {prefix}schedules s
@@ -104,7 +116,18 @@ WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL AND s.cr
 ORDER BY s.next_fire_at LIMIT :limit::bigint;
 
 -- name: schedules_since
--- Asked while somebody watches and others may have changed something: reading them all costs less than an index.
-SELECT s.id, s.version FROM {prefix}schedules s
-WHERE greatest(s.created_at, s.updated_at, s.deleted_at) >= :since::timestamptz
-ORDER BY greatest(s.created_at, s.updated_at, s.deleted_at) DESC LIMIT :limit::bigint;
+-- The newest of each kind by an index of its own, then of them all.
+SELECT n.id, n.version FROM (
+    SELECT * FROM (
+        SELECT s.id, s.version, s.created_at AS at FROM {prefix}schedules s
+        WHERE s.created_at >= :since::timestamptz AND s.deleted_at IS NULL ORDER BY s.created_at DESC LIMIT :limit::bigint) c
+    UNION ALL
+    SELECT * FROM (
+        SELECT s.id, s.version, s.updated_at FROM {prefix}schedules s
+        WHERE s.updated_at >= :since::timestamptz AND s.updated_at IS NOT NULL ORDER BY s.updated_at DESC LIMIT :limit::bigint) u
+    UNION ALL
+    SELECT * FROM (
+        SELECT s.id, s.version, s.deleted_at FROM {prefix}schedules s
+        WHERE s.deleted_at >= :since::timestamptz AND s.deleted_at IS NOT NULL ORDER BY s.deleted_at DESC LIMIT :limit::bigint) d
+) n
+GROUP BY n.id, n.version ORDER BY max(n.at) DESC LIMIT :limit::bigint;

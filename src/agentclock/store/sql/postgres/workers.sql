@@ -48,3 +48,19 @@ FROM {prefix}workers w ORDER BY w.started_at DESC, w.id;
 DELETE FROM {prefix}workers w
 WHERE w.lease_until < coalesce(:now::timestamptz, now()) - make_interval(secs => :memory_seconds::float8) AND NOT EXISTS (
     SELECT 1 FROM {prefix}runs r WHERE r.status = 'running' AND r.worker_id = w.id);
+
+-- name: backlog
+-- The ruling time, the earliest fire that is due some time, the earliest run that may be claimed, and how many runs
+-- there are in each state that is not final.
+SELECT coalesce(:now::timestamptz, clock_timestamp()),
+    (SELECT min(s.next_fire_at) FROM {prefix}schedules s
+     WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL),
+    (SELECT min(r.available_at) FROM {prefix}runs r WHERE r.status = 'pending' AND r.available_at IS NOT NULL),
+    c.pending, c.running, c.paused
+FROM (
+    SELECT
+        count(*) FILTER (WHERE r.status = 'pending') AS pending,
+        count(*) FILTER (WHERE r.status = 'running') AS running,
+        count(*) FILTER (WHERE r.status = 'paused') AS paused
+    FROM {prefix}runs r WHERE r.status IN ('pending', 'running', 'paused')
+) c;

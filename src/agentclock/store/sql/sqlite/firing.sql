@@ -9,19 +9,20 @@ WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL;
 
 -- name: situations
 -- One row a schedule: its active and waiting runs, those that end only when somebody has seen to their agent, and the
--- newest row of its history.
+-- newest row of its history, backfills left out.
 SELECT j.value,
     (SELECT count(*) FROM {prefix}runs r
-     WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused')),
+     WHERE r.schedule_id = j.value AND {lane} < 2 AND r.status IN ('pending', 'running', 'paused')),
     (SELECT count(*) FROM {prefix}runs r
-     WHERE r.schedule_id = j.value AND r.status = 'pending' AND r.available_at IS NULL),
+     WHERE r.schedule_id = j.value AND {lane} = 1 AND r.status IN ('pending', 'running', 'paused')),
     (SELECT count(*) FROM {prefix}runs r
-     WHERE r.schedule_id = j.value AND r.status IN ('pending', 'running', 'paused')
+     WHERE r.schedule_id = j.value AND {lane} = 0 AND r.status IN ('pending', 'running', 'paused')
         AND (r.status <> 'pending' OR r.instruction IS NOT NULL)),
     t.id, t.status, t.reason, t.cause, coalesce(t.last_fire_at, t.fire_at)
 FROM json_each(:ids) j
 LEFT JOIN {prefix}runs t ON t.id = (
-    SELECT r.id FROM {prefix}runs r WHERE r.schedule_id = j.value ORDER BY r.id DESC LIMIT 1);
+    SELECT r.id FROM {prefix}runs r
+    WHERE r.schedule_id = j.value AND r.cause <> 'backfill' ORDER BY r.id DESC LIMIT 1);
 
 -- local: disable_schedule
 UPDATE {prefix}schedules SET enabled = 0, disabled_reason = :reason, version = version + 1, updated_at = :now

@@ -34,7 +34,7 @@ UPDATE {prefix}attempts SET agent_run_id = coalesce(:agent_run_id, agent_run_id)
 WHERE run_id = :id AND number = (SELECT r.attempt FROM {prefix}runs r WHERE r.id = :id);
 
 -- local: held_runs
-SELECT r.id, r.fence, r.cancel_requested FROM {prefix}runs r
+SELECT r.id, r.fence, r.cancel_requested, r.cause FROM {prefix}runs r
 WHERE r.id IN (SELECT value FROM json_each(:ids)) AND r.status = 'running';
 
 -- local: settle_run
@@ -62,30 +62,51 @@ WHERE run_id = :id AND number = :attempt_number;
 DELETE FROM {prefix}attempts WHERE run_id = :id AND number = :attempt_number;
 
 -- name: release_waiting
--- One at a time: the oldest waiting run of each schedule that has nothing else active. A schedule is looked at once,
--- however many of its runs wait.
-UPDATE {prefix}runs SET available_at = :now WHERE id IN (
-    SELECT (SELECT min(r.id) FROM {prefix}runs r
-            WHERE r.schedule_id = w.schedule_id AND r.status = 'pending' AND r.available_at IS NULL)
-    FROM (SELECT DISTINCT r.schedule_id FROM {prefix}runs r
-          WHERE r.status = 'pending' AND r.available_at IS NULL) w
-    WHERE NOT EXISTS (
-        SELECT 1 FROM {prefix}runs o
-        WHERE o.schedule_id = w.schedule_id AND o.status IN ('pending', 'running', 'paused')
-            AND (o.status <> 'pending' OR o.available_at IS NOT NULL)));
+-- The schedules of waiting runs of which one may go, each looked at once, however many of its runs wait. Backfills have
+-- a line of their own, in which several may go at a time.
+WITH RECURSIVE lines (schedule_id) AS (
+    SELECT min(r.schedule_id) FROM {prefix}runs r WHERE r.status = 'pending' AND r.available_at IS NULL
+    UNION ALL
+    SELECT (SELECT min(r.schedule_id) FROM {prefix}runs r
+            WHERE r.status = 'pending' AND r.available_at IS NULL AND r.schedule_id > lines.schedule_id)
+    FROM lines WHERE lines.schedule_id IS NOT NULL
+), free AS (
+    SELECT lines.schedule_id,
+        EXISTS (SELECT 1 FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 1 AND r.status IN ('pending', 'running', 'paused'))
+        AND NOT EXISTS (SELECT 1 FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 0 AND r.status IN ('pending', 'running', 'paused'))
+        AS for_one,
+        {since 4:
+        EXISTS (SELECT 1 FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 3 AND r.status IN ('pending', 'running', 'paused'))
+        AND (SELECT count(*) FROM {prefix}runs r
+            WHERE r.schedule_id = lines.schedule_id AND {lane} = 2 AND r.status IN ('pending', 'running', 'paused'))
+            < coalesce((SELECT b.concurrency FROM {prefix}backfills b
+                WHERE b.schedule_id = lines.schedule_id AND b.cancelled_at IS NULL
+                ORDER BY b.created_at DESC, b.id DESC LIMIT 1), 1)
+        else false} AS for_backfills
+    FROM lines WHERE lines.schedule_id IS NOT NULL
+)
+SELECT free.schedule_id, free.for_one, free.for_backfills FROM free WHERE free.for_one OR free.for_backfills
+LIMIT :limit;
 
 -- name: release_waiting_of
-UPDATE {prefix}runs SET available_at = :now WHERE id IN (
+-- One at a time: the oldest waiting run of each schedule that has nothing else active. What is caught up keeps its
+-- distance.
+UPDATE {prefix}runs SET available_at = :now + CASE WHEN cause = 'catch_up' THEN 1000 * {since 4: coalesce((
+        SELECT s.catch_up_stagger_seconds FROM {prefix}schedules s WHERE s.id = {prefix}runs.schedule_id), 0) else 1}
+    ELSE 0 END
+WHERE id IN (
     SELECT (SELECT min(r.id) FROM {prefix}runs r
-            WHERE r.schedule_id = w.value AND r.status = 'pending' AND r.available_at IS NULL)
+            WHERE r.schedule_id = w.value AND {lane} = 1 AND r.status IN ('pending', 'running', 'paused'))
     FROM json_each(:ids) w
     WHERE NOT EXISTS (
-        SELECT 1 FROM {prefix}runs o
-        WHERE o.schedule_id = w.value AND o.status IN ('pending', 'running', 'paused')
-            AND (o.status <> 'pending' OR o.available_at IS NOT NULL)));
+        SELECT 1 FROM {prefix}runs r
+        WHERE r.schedule_id = w.value AND {lane} = 0 AND r.status IN ('pending', 'running', 'paused')));
 
 -- name: run_state
-SELECT r.status, r.schedule_id FROM {prefix}runs r WHERE r.id = :id;
+SELECT r.status, r.schedule_id, r.cause FROM {prefix}runs r WHERE r.id = :id;
 
 -- name: cancel_runs
 -- What never reached an agent ends at once. An agent run that nobody watches is seen to by the next worker, what is
@@ -116,6 +137,12 @@ schedule_id IN (SELECT value FROM json_each(:ids))
 
 -- name: cancelled_unless_running
 status <> 'running'
+
+-- name: cancelled_unless_backfill
+cause <> 'backfill'
+
+-- name: cancelled_of_backfill
+schedule_id = :schedule_id AND cause = 'backfill' AND created_at = :created_at
 
 -- name: instruct
 UPDATE {prefix}runs SET
@@ -183,12 +210,24 @@ r.id < :to_id
 r.id < :cursor_id
 
 -- name: accounting
+-- By fire time alone: a row that has an id of another time is one too many and must be seen. Runs that were attempted and
+-- never claimed are imported: other schedulers account for them.
 SELECT
     coalesce(sum(CASE WHEN r.status NOT IN ('skipped', 'missed') THEN r.fire_count END), 0),
     coalesce(sum(CASE WHEN r.status = 'skipped' THEN r.fire_count END), 0),
     coalesce(sum(CASE WHEN r.status = 'missed' THEN r.fire_count END), 0)
 FROM {prefix}runs r
-WHERE r.schedule_id = :schedule_id AND r.id >= :first_id AND r.id < :end_id AND r.fire_at > :after AND r.fire_at <= :until AND r.cause <> 'manual';
+WHERE r.schedule_id = :schedule_id AND r.fire_at > :after AND r.fire_at <= :until
+    AND r.cause NOT IN ('manual', 'backfill') AND (r.fence > 0 OR r.attempt = 0);
+
+-- name: absent_across
+-- Rows of the timetable never overlap: only the newest one up to an instant can reach beyond it.
+SELECT {run_columns} FROM (
+    SELECT * FROM {prefix}runs r
+    WHERE r.schedule_id = :schedule_id AND r.id < :end_id AND r.fire_at <= :at
+        AND r.cause NOT IN ('manual', 'backfill') AND (r.fence > 0 OR r.attempt = 0)
+    ORDER BY r.id DESC LIMIT 1) r
+WHERE r.status IN ('skipped', 'missed') AND r.last_fire_at > :at;
 
 -- name: usage
 SELECT a.model, sum(a.input_tokens), sum(a.output_tokens), sum(a.total_tokens), sum(a.cost), count(*)
@@ -216,10 +255,26 @@ DELETE FROM {prefix}run_events WHERE (run_id, seq) IN (
     WHERE e.run_id = j.value LIMIT :event_limit);
 
 -- name: prune_schedules
-DELETE FROM {prefix}schedules WHERE id IN (
-    SELECT s.id FROM {prefix}schedules s
-    WHERE s.deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {prefix}runs r WHERE r.schedule_id = s.id)
-    LIMIT :limit);
+DELETE FROM {prefix}schedules WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- local: prunable_schedules
+SELECT s.id FROM {prefix}schedules s
+WHERE s.deleted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {prefix}runs r WHERE r.schedule_id = s.id)
+LIMIT :limit;
+
+-- local: prune_revisions_of (since 4)
+DELETE FROM {prefix}schedule_revisions WHERE schedule_id IN (SELECT value FROM json_each(:ids));
+
+-- local: prune_backfills_of (since 4)
+DELETE FROM {prefix}backfills WHERE schedule_id IN (SELECT value FROM json_each(:ids));
+
+-- name: prune_revisions (since 4)
+-- Those that a later one had replaced by then. What ruled at that time, and since, stays.
+DELETE FROM {prefix}schedule_revisions WHERE (schedule_id, version) IN (
+    SELECT o.schedule_id, o.version
+    FROM {prefix}schedule_revisions n
+    JOIN {prefix}schedule_revisions o ON o.schedule_id = n.schedule_id AND o.version < n.version
+    WHERE n.kind <> 'created' AND n.at < :before LIMIT :limit);
 
 -- name: prune_workers
 DELETE FROM {prefix}workers WHERE lease_until < :dead_since;

@@ -2,17 +2,18 @@
 INSERT INTO {prefix}schedules (
     id, name, description, user_id, target, method, endpoint, payload, cron_expr, run_at, interval_seconds, anchor_at,
     timezone, start_at, end_at, max_runs, jitter_seconds, overlap, catch_up, catch_up_window_seconds,
-    catch_up_limit, catch_up_stagger_seconds,
+    {since 4: catch_up_limit, catch_up_stagger_seconds, ping_url,}
     misfire_grace_seconds, timeout_seconds, idle_timeout_seconds, approval_timeout_seconds, approval_timeout_action,
     on_lost, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds, tags, enabled, disabled_reason,
-    managed_by, provenance, ping_url, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
+    managed_by, provenance, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
     created_at, updated_at
 ) VALUES (
     :id, :name, :description, :user_id, :target, :method, :endpoint, :payload, :cron_expr, :run_at,
     :interval_seconds, :anchor_at, :timezone, :start_at, :end_at, :max_runs, :jitter_seconds, :overlap, :catch_up,
-    :catch_up_window_seconds, :catch_up_limit, :catch_up_stagger_seconds, :misfire_grace_seconds, :timeout_seconds, :idle_timeout_seconds,
+    :catch_up_window_seconds, {since 4: :catch_up_limit, :catch_up_stagger_seconds, :ping_url,}
+    :misfire_grace_seconds, :timeout_seconds, :idle_timeout_seconds,
     :approval_timeout_seconds, :approval_timeout_action, :on_lost, :max_retries, :retry_delay_seconds, :retry_backoff,
-    :retry_max_delay_seconds, :tags, :enabled, :disabled_reason, :managed_by, :provenance, :ping_url, :next_fire_at,
+    :retry_max_delay_seconds, :tags, :enabled, :disabled_reason, :managed_by, :provenance, :next_fire_at,
     :last_fire_at, :run_count, :timetable_since, :zone_data_version, :version, :created_at, :updated_at
 );
 
@@ -27,14 +28,14 @@ UPDATE {prefix}schedules SET
     interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
     end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
     catch_up = :catch_up, catch_up_window_seconds = :catch_up_window_seconds,
-    catch_up_limit = :catch_up_limit, catch_up_stagger_seconds = :catch_up_stagger_seconds,
+    {since 4:
+        catch_up_limit = :catch_up_limit, catch_up_stagger_seconds = :catch_up_stagger_seconds, ping_url = :ping_url,}
     misfire_grace_seconds = :misfire_grace_seconds, timeout_seconds = :timeout_seconds,
     idle_timeout_seconds = :idle_timeout_seconds, approval_timeout_seconds = :approval_timeout_seconds,
     approval_timeout_action = :approval_timeout_action, on_lost = :on_lost, max_retries = :max_retries,
     retry_delay_seconds = :retry_delay_seconds, retry_backoff = :retry_backoff,
     retry_max_delay_seconds = :retry_max_delay_seconds, tags = :tags, enabled = :enabled,
     disabled_reason = :disabled_reason, managed_by = :managed_by, provenance = :provenance,
-    ping_url = :ping_url,
     next_fire_at = :next_fire_at, last_fire_at = :last_fire_at, run_count = :run_count,
     timetable_since = :timetable_since, zone_data_version = :zone_data_version, version = :version,
     updated_at = :updated_at
@@ -43,6 +44,17 @@ WHERE id = :id;
 -- name: delete_schedule
 UPDATE {prefix}schedules SET deleted_at = :now, enabled = 0, next_fire_at = NULL, version = version + 1
 WHERE id = :id AND deleted_at IS NULL AND (:user_id IS NULL OR user_id = :user_id);
+
+-- name: insert_revisions (since 4)
+INSERT INTO {prefix}schedule_revisions (schedule_id, version, at, changed_by, kind, body)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]')
+FROM json_each(:rows) WHERE true
+ON CONFLICT (schedule_id, version) DO NOTHING;
+
+-- name: revisions (since 4)
+SELECT v.schedule_id, v.version, v.at, v.changed_by, v.kind, v.body FROM {prefix}schedule_revisions v
+WHERE v.schedule_id = :schedule_id ORDER BY v.version DESC LIMIT :limit;
 
 -- name: list_schedules
 SELECT {schedule_columns} FROM {prefix}schedules s
@@ -75,7 +87,18 @@ WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL AND s.cr
 ORDER BY s.next_fire_at LIMIT :limit;
 
 -- name: schedules_since
--- Asked while somebody watches and others may have changed something: reading them all costs less than an index.
-SELECT s.id, s.version FROM {prefix}schedules s
-WHERE max(s.created_at, coalesce(s.updated_at, 0), coalesce(s.deleted_at, 0)) >= :since
-ORDER BY max(s.created_at, coalesce(s.updated_at, 0), coalesce(s.deleted_at, 0)) DESC LIMIT :limit;
+-- The newest of each kind by an index of its own, then of them all.
+SELECT n.id, n.version FROM (
+    SELECT * FROM (
+        SELECT s.id, s.version, s.created_at AS at FROM {prefix}schedules s
+        WHERE s.created_at >= :since AND s.deleted_at IS NULL ORDER BY s.created_at DESC LIMIT :limit) c
+    UNION ALL
+    SELECT * FROM (
+        SELECT s.id, s.version, s.updated_at FROM {prefix}schedules s
+        WHERE s.updated_at >= :since AND s.updated_at IS NOT NULL ORDER BY s.updated_at DESC LIMIT :limit) u
+    UNION ALL
+    SELECT * FROM (
+        SELECT s.id, s.version, s.deleted_at FROM {prefix}schedules s
+        WHERE s.deleted_at >= :since AND s.deleted_at IS NOT NULL ORDER BY s.deleted_at DESC LIMIT :limit) d
+) n
+GROUP BY n.id, n.version ORDER BY max(n.at) DESC LIMIT :limit;

@@ -39,3 +39,19 @@ UPDATE {prefix}runs SET fence = :fence WHERE id = :id;
 SELECT {worker_columns},
     (SELECT count(*) FROM {prefix}runs r WHERE r.status = 'running' AND r.worker_id = w.id)
 FROM {prefix}workers w ORDER BY w.started_at DESC, w.id;
+
+-- name: backlog
+-- The ruling time, the earliest fire that is due some time, the earliest run that may be claimed, and how many runs
+-- there are in each state that is not final.
+SELECT :now,
+    (SELECT min(s.next_fire_at) FROM {prefix}schedules s
+     WHERE s.enabled AND s.deleted_at IS NULL AND s.next_fire_at IS NOT NULL),
+    (SELECT min(r.available_at) FROM {prefix}runs r WHERE r.status = 'pending' AND r.available_at IS NOT NULL),
+    c.pending, c.running, c.paused
+FROM (
+    SELECT
+        coalesce(sum(r.status = 'pending'), 0) AS pending,
+        coalesce(sum(r.status = 'running'), 0) AS running,
+        coalesce(sum(r.status = 'paused'), 0) AS paused
+    FROM {prefix}runs r INDEXED BY {prefix}runs_active WHERE r.status IN ('pending', 'running', 'paused')
+) c;
