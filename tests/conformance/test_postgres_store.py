@@ -284,6 +284,17 @@ async def test_a_deadlock_is_tried_again(open_store: OpenStore, dsn: str) -> Non
 # a server that goes away
 
 
+async def answered(store: PostgresStore) -> None:
+    """A server that was away is not knocked at with each call: it takes a moment until it is found to be back."""
+    while True:
+        try:
+            await store.now()
+        except StoreUnavailable:
+            await asyncio.sleep(0.01)
+        else:
+            return
+
+
 async def test_the_pool_recovers_when_the_server_restarts(open_store: OpenStore, chaos_server: PostgresServer) -> None:
     store = await open_store(chaos_server.dsn())
     await register(store)
@@ -294,6 +305,7 @@ async def test_the_pool_recovers_when_the_server_restarts(open_store: OpenStore,
         with pytest.raises(StoreUnavailable, match=r"PostgreSQL at 127\.0\.0\.1"):
             await call
     await asyncio.to_thread(chaos_server.start)
+    await answered(store)
     answers = await asyncio.gather(*(store.get_run(run.id) for _ in range(8)))
     assert answers == [run] * 8
     assert len((await store.claim("w1", 1)).claims) == 1
@@ -457,7 +469,10 @@ def limited(dsn: str) -> Iterator[str]:
     execute(dsn, "DROP OWNED BY agentclock_limited", "DROP ROLE agentclock_limited")
 
 
-async def test_a_refused_connection_or_privilege_is_unavailability(open_store: OpenStore, limited: str) -> None:
+async def test_a_refused_connection_or_privilege_is_unavailability(
+    open_store: OpenStore, limited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_pool, "ACQUIRE_SECONDS", 0.2)
     store = await open_store(limited, pool_size=2)
     entered, leave = asyncio.Event(), asyncio.Event()
 

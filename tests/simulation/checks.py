@@ -1,4 +1,4 @@
-"""What must hold once everybody was left in peace for a while: every fire accounted for, nothing stuck, nothing untrue."""
+"""What must hold once everybody was left in peace for a while: all fires accounted for, nothing stuck or untrue."""
 
 from __future__ import annotations
 
@@ -63,10 +63,9 @@ def _check_active(world: World, run: Run, active: list[Run], now: int) -> None:
                 world.violate(f"run {run.id} waits for a run that is not there")
         case _:
             has_room = any(process.is_working and process.has_room for process in world.processes)
-            if (run.available_at or 0) < now - slack_ms and has_room:
-                world.violate(
-                    f"run {run.id} has been available for {now - (run.available_at or 0)} ms; nobody takes it"
-                )
+            waited_ms = now - (run.available_at or 0)
+            if waited_ms > slack_ms and has_room:
+                world.violate(f"run {run.id} has been available for {waited_ms} ms; nobody takes it")
 
 
 def _goes_before(other: Run, run: Run) -> bool:

@@ -70,11 +70,10 @@ class Watch:
             run = claim.run
             self._world.count("claims")
             self._take_fence(run)
-            # The fire may have been planned before the clock was set back; what is available is so by the present one.
+            # The fire may have been planned before the clock was set back; available it is by the present one.
             if run.available_at is None or run.available_at > now or run.fire_at > self._world.latest_now():
-                self._world.violate(
-                    f"run {run.id} was claimed before its time: {run.available_at}, {run.fire_at} > {now}"
-                )
+                times = f"{run.available_at}, {run.fire_at}"
+                self._world.violate(f"run {run.id} was claimed at {now}, before its time: {times}")
 
     def _take_fence(self, run: Run) -> None:
         if run.fence <= self._fences.get(run.id, 0):
@@ -123,9 +122,8 @@ class Watch:
         for run in runs:
             patience = schedule.catch_up_window_seconds if run in late else max(1, schedule.misfire_grace_seconds)
             if now - run.fire_at > patience * SECOND:
-                self._world.violate(
-                    f"run {run.id} ({run.cause}) was made {now - run.fire_at} ms late, {patience} s allowed"
-                )
+                late_ms = now - run.fire_at
+                self._world.violate(f"run {run.id} ({run.cause}) was made {late_ms} ms late, {patience} s allowed")
 
     # a step
 

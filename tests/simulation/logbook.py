@@ -1,4 +1,4 @@
-"""What the program says of itself while it is simulated: a fault of its own is a violation, however well it is borne."""
+"""What the program says of itself while it is simulated: a fault of its own is a violation, however it is borne."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes that somebody could make in the program, planted into every simulated process. The simulator must find them."""
+"""Mistakes that somebody could make in the program, planted into every simulated process: the simulator must see."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What lies between processes and their database, and between one another: time, and whatever may go wrong on the way."""
+"""What lies between processes and their database, and between one another: time, and what may go wrong on the way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from tests.simulation.calls import Call
@@ -75,11 +75,9 @@ class Network:
                 match trap.action:
                     case "crash":
                         crashes: Literal["before", "after"] = "before" if trap.before else "after"
-                        return Fate(fate.arrives_in_us, fate.returns_in_us, crashes=crashes)
+                        return replace(fate, crashes=crashes)
                     case "lose_reply":
-                        return Fate(
-                            fate.arrives_in_us, fate.returns_in_us, loses_reply=self._world.database.loses_replies
-                        )
+                        return replace(fate, loses_reply=self._world.database.loses_replies)
                     case _:
                         self._world.befall(trap)
                         return fate

@@ -70,6 +70,13 @@ class Workers(Part):
     shutdown_grace_seconds: Annotated[list[Seconds], Field(min_length=1)] = [0, 5]
     latency_ms: Range = span(0, 8)
 
+    @field_validator("count")
+    @classmethod
+    def _somebody_works(cls, count: Count) -> Count:
+        if count.least < 1:
+            raise ValueError("at least 1")
+        return count
+
 
 class Schedules(Part):
     """What the schedules are made of: each draws one entry of every list."""
@@ -222,34 +229,20 @@ class Happening(Part):
 
 #: Those of the store's methods that engines and people call.
 STORE_CALLS: Final = frozenset(
-    [
-        "now",
-        "get_schedule",
-        "change_schedule",
-        "list_runs",
-        "fire_due",
-        "fire_one",
-        "claim",
-        "note_agent_run",
-        "settle",
-        "request_cancel",
-        "instruct",
-        "paused_due",
-        "insert_backfill",
-        "acquire_engine",
-        "renew_lease",
-        "release_engine",
-        "cancel_requests",
-        "orphans",
-        "release_waiting",
-        "get_run",
-        "attempts",
-        "attempts_of",
-        "append_events",
-        "event_cursor",
-        "prune",
-        "workers",
-    ]
+    {
+        *("fire_due", "fire_one", "claim", "note_agent_run", "settle", "append_events", "event_cursor", "attempts"),
+        *("acquire_engine", "renew_lease", "release_engine", "cancel_requests", "orphans", "release_waiting"),
+        *(
+            "paused_due",
+            "instruct",
+            "request_cancel",
+            "get_schedule",
+            "change_schedule",
+            "insert_backfill",
+            "backfills",
+        ),
+        *("now", "get_run", "list_runs", "attempts_of", "runs_by_id", "prune", "workers"),
+    }
 )
 
 
@@ -275,13 +268,12 @@ class Plan(Part):
     people: People = People()
     events: list[Happening] = []
 
-    @model_validator(mode="after")
-    def _aware(self) -> Self:
-        if any(begin.tzinfo is None for begin in self.begins):
-            raise ValueError("begins: write instants with their offset, such as 2026-03-28T12:00:00Z")
-        if self.workers.count.least < 1:
-            raise ValueError("workers.count: at least 1")
-        return self
+    @field_validator("begins")
+    @classmethod
+    def _begins_are_instants(cls, begins: list[datetime]) -> list[datetime]:
+        if any(begin.tzinfo is None for begin in begins):
+            raise ValueError("write instants with their offset, such as 2026-03-28T12:00:00Z")
+        return begins
 
     def begin(self, place: int) -> Instant:
         return round(self.begins[place].timestamp() * 1000)

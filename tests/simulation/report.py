@@ -27,6 +27,8 @@ ROWS = (
     "failed calls",
     "slow calls",
     "freezes",
+    "sleeps",
+    "clocks set wrong",
     "deployments",
     "outages of all workers",
     "times the database was away",
@@ -50,9 +52,8 @@ class Report:
         self._began = self._said = time.monotonic()
         self.violations: list[tuple[Job, str]] = []
         plan = jobs[0].plan
-        print(
-            f"plan {plan.name}: {plan.steps} steps a seed, {', '.join(f'{n} seeds on {s}' for s, n in self._wanted.items())}"
-        )
+        wanted = ", ".join(f"{number} seeds on {store}" for store, number in self._wanted.items())
+        print(f"plan {plan.name}: {plan.steps} steps a seed, {wanted}")
 
     def add(self, job: Job, result: Result) -> None:
         self._done[job.store] += 1
@@ -82,9 +83,8 @@ class Report:
             print(f"{what:<36}" + "".join(f"{figure:>14}" for figure in figures))
         took = time.monotonic() - self._began
         total = sum(self._done.values())
-        print(
-            f"\n{total} simulations in {took:.0f} s, {total / took * 60:.0f} a minute; {len(self.violations)} violations"
-        )
+        speed = f"{total / took * 60:.0f} a minute"
+        print(f"\n{total} simulations in {took:.0f} s, {speed}; {len(self.violations)} violations")
 
     def _violated(self, job: Job, text: str) -> None:
         self.violations.append((job, text))

@@ -110,20 +110,20 @@ class _Simulation:
                 case "stopped":
                     world.deploy(process, seconds)
                 case _:
-                    process.freeze(round(seconds * US), asleep=how == "asleep")
+                    world.freeze(process, round(seconds * US), asleep=how == "asleep")
         world.pass_time(seconds)
 
     def _plan_faults(self, seconds: float) -> None:
         """What befalls somebody in the course of this step."""
         world, faults = self._world, self._plan.faults
         self._perhaps(faults.database_away, seconds, world.take_database_away)
-        self._perhaps(faults.frozen, seconds, self._one(lambda process, us: process.freeze(us, asleep=False)))
-        self._perhaps(faults.suspended, seconds, self._one(lambda process, us: process.freeze(us, asleep=True)))
+        self._perhaps(faults.frozen, seconds, self._one(lambda process, us: world.freeze(process, us, asleep=False)))
+        self._perhaps(faults.suspended, seconds, self._one(lambda process, us: world.freeze(process, us, asleep=True)))
         self._perhaps(faults.deploy, seconds, self._one(lambda process, us: world.deploy(process, us / US)))
         self._perhaps(faults.host_away, seconds, world.take_host_away)
         if self._chance() < faults.skew.probability:
             jump = world.random.choice(faults.skew.seconds)
-            self._some_time(seconds, lambda: self._one(_skewed(jump))(0))
+            self._some_time(seconds, lambda: self._one(lambda process, _: world.set_clock(process, jump))(0))
         if self._chance() < faults.database_clock.probability:
             jump = world.random.choice(faults.database_clock.seconds)
             self._some_time(seconds, lambda: world.jump_database_clock(jump))
@@ -146,7 +146,6 @@ class _Simulation:
             alive = [process for process in world.processes if process.is_alive]
             if alive and not world.is_calm:
                 process = world.random.choice(alive)
-                world.count("faults of single workers")
                 world.note("fault", process.name, seconds)
                 action(process, round(seconds * US))
 
@@ -160,10 +159,3 @@ class _Simulation:
         check_everything(world, world.watch.after_step())
         world.raise_violations()
         world.is_calm = False
-
-
-def _skewed(seconds: float) -> Callable[[Process, int], None]:
-    def skew(process: Process, _: int) -> None:
-        process.skew_ms = round(seconds * 1_000)
-
-    return skew

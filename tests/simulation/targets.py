@@ -148,9 +148,8 @@ class Targets:
         if run.attempt in made:
             self.violate(f"attempt {run.attempt} of run {run.id} was started twice")
         if len(made) >= 1 + schedule.retry.max_retries:
-            self.violate(
-                f"run {run.id} was started {len(made) + 1} times, {schedule.retry.max_retries} retries allowed"
-            )
+            allowed = f"{schedule.retry.max_retries} retries allowed"
+            self.violate(f"run {run.id} was started {len(made) + 1} times, {allowed}")
         if alive and not schedule.retries_lost:
             self.violate(f"attempt {run.attempt} of run {run.id} was started beside {', '.join(alive)}")
 

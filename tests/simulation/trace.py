@@ -13,21 +13,22 @@ def summary(result: Any) -> str:
     match result:
         case Fired():
             runs = [(run.id, run.status.value, run.available_at) for run in result.runs]
-            return f"{runs} {_claims(result.claims)} {len(result.absences)} {result.next_due_ms}"
+            text = f"{runs} {_claims(result.claims)} {len(result.absences)} {result.next_due_ms}"
         case Claimed():
-            return f"{_claims(result.claims)} {result.next_available_ms}"
+            text = f"{_claims(result.claims)} {result.next_available_ms}"
         case Run():
-            return f"{result.id} {result.status.value} {result.fence}"
+            text = f"{result.id} {result.status.value} {result.fence}"
         case EventCursor():
-            return f"{result.seq}"
+            text = f"{result.seq}"
         case frozenset() | set():
-            return f"{sorted(result)}"
+            text = f"{sorted(result)}"
         case [*claims] if claims and all(isinstance(claim, Claim) for claim in claims):
-            return _claims(claims)
+            text = _claims(claims)
         case None | bool() | int() | str():
-            return f"{result}"
+            text = f"{result}"
         case _:
-            return type(result).__name__
+            text = type(result).__name__
+    return text
 
 
 def _claims(claims: Any) -> str:

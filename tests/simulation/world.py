@@ -178,11 +178,8 @@ class World:
         self.count("crashes")
         self.note("crash", process.name, when)
         process.crash()
-        if down_seconds is None:
-            down_us = self.draw_us(self.plan.faults.crash.seconds, US)
-        else:
-            down_us = round(down_seconds * US)
-        self.after(down_us, lambda: self.start(process.number))
+        drawn_us = self.draw_us(self.plan.faults.crash.seconds, US)
+        self.after(drawn_us if down_seconds is None else round(down_seconds * US), lambda: self.start(process.number))
 
     def end(self) -> None:
         """Of the simulation: what it left in memory is put away."""
@@ -216,18 +213,26 @@ class World:
                 case "crash":
                     self.crash(process, "planned", down_seconds=happening.seconds)
                 case "freeze" | "suspend":
-                    self.count("freezes")
-                    process.freeze(round(happening.seconds * US), asleep=happening.action == "suspend")
+                    self.freeze(process, round(happening.seconds * US), asleep=happening.action == "suspend")
                 case "deploy":
                     self.deploy(process, happening.seconds)
                 case "skew":
-                    process.skew_ms = round(happening.seconds * 1_000)
+                    self.set_clock(process, happening.seconds)
                 case _:
                     pass
         if happening.action == "database_away":
             self.take_database_away(happening.seconds)
         elif happening.action == "database_clock":
             self.jump_database_clock(happening.seconds)
+
+    def freeze(self, process: Process, us: int, *, asleep: bool) -> None:
+        self.count("sleeps" if asleep else "freezes")
+        process.freeze(us, asleep=asleep)
+
+    def set_clock(self, process: Process, seconds: float) -> None:
+        """Wrong by so much."""
+        self.count("clocks set wrong")
+        process.skew_ms = round(seconds * 1_000)
 
     def take_database_away(self, seconds: float) -> None:
         self.count("times the database was away")
@@ -249,7 +254,7 @@ class World:
         self.harmed_at_us = self.now_us
 
     def make_peace(self) -> None:
-        """From now on nothing goes wrong. A clock that was set back is set right: leases are as long as it was wrong."""
+        """From now on nothing goes wrong. A clock that was set back is set right."""
         self.is_calm = True
         self.note("peace")
         self.network.away_until_us = 0
