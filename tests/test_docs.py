@@ -55,6 +55,7 @@ ARGUMENTS: Final = {
     "NameTaken": ("nightly",),
     "NotFound": ("Schedule",),
     "NotPaused": ("running",),
+    "SchemaBehind": (4,),
 }
 SETTING_HEADS: Final = ("setting", "environment variable", "value", "default", "meaning")
 OTHER_VARIABLES: Final = frozenset({"AGENTCLOCK_CONFIG", "AGENTCLOCK_DEMO_MODEL", "AGENTCLOCK_TEST_PG_URL"})

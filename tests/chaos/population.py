@@ -13,8 +13,10 @@ EXPRESSIONS: Final = ("* * * * *", "*/2 * * * *")
 ENDPOINTS: Final = (
     (40, "/steady/{n}", ("POST", "POST", "GET", "PUT")),
     (40, "/flaky/{n}", ("POST", "POST", "GET", "PUT")),
-    (8, "/slow/{n}", ("POST", "GET")),
+    (20, "/slow/{n}", ("POST", "GET")),
 )
+#: Slow calls are in flight whenever something strikes. Made again, they are so too when a frozen worker comes back.
+SLOW: Final = {"on_lost": "retry", "max_retries": 3, "retry_delay_seconds": 1, "timeout_seconds": 20}
 #: Agents cost far more than a plain call: seconds between the fires of each, and how many of them for each 10 fires a
 #: second.
 AGENTS: Final = (("quick", 5, 2), ("broken", 20, 1), ("long", 20, 2))
@@ -50,6 +52,7 @@ def _plain_draft(draw: random.Random, number: int, interval_seconds: int | None)
         "jitter_seconds": draw.choice((0, 0, 0, 0, 2)),
         **timing,
         **_policies(draw),
+        **(SLOW if path.startswith("/slow") else {}),
     }
 
 
