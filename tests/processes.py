@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import sys
@@ -13,14 +14,15 @@ from typing import Any, Self
 
 from aiohttp import ClientError, ClientSession, web
 
-_ADDRESS = re.compile(rb"API\s+(http://\S+?)\s")
+_ADDRESS = re.compile(rb"(?:API\s+|\"url\": \")(http://[^\s\"]+)")
 
 
 class Target:
-    """A plain endpoint that remembers what reached it; `status` is what it answers."""
+    """A plain endpoint that remembers what reached it; `status` is what it answers, once `pause` is set."""
 
     def __init__(self) -> None:
         self.status = 200
+        self.pause: asyncio.Event | None = None
         self.calls: list[dict[str, str]] = []
         self.url = ""
 
@@ -47,6 +49,8 @@ class Target:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.calls.append(dict(request.headers))
+        if self.pause is not None:
+            await self.pause.wait()
         return web.json_response({}, status=self.status)
 
 
@@ -95,6 +99,12 @@ class Serve:
     async def ended(self) -> int:
         """The exit code of a process that was told to stop."""
         return await self._process.wait()
+
+    async def log(self) -> list[dict[str, Any]]:
+        """What a process that was started with `--log-format json` said until its end."""
+        assert self._process.stderr is not None
+        lines = (await self._process.stderr.read()).decode().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     async def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         if self._process.returncode is None:

@@ -13,10 +13,19 @@ EXPRESSIONS: Final = ("* * * * *", "*/2 * * * *")
 ENDPOINTS: Final = (
     (40, "/steady/{n}", ("POST", "POST", "GET", "PUT")),
     (40, "/flaky/{n}", ("POST", "POST", "GET", "PUT")),
-    (20, "/slow/{n}", ("POST", "GET")),
 )
-#: Slow calls are in flight whenever something strikes. Made again, they are so too when a frozen worker comes back.
-SLOW: Final = {"on_lost": "retry", "max_retries": 3, "retry_delay_seconds": 1, "timeout_seconds": 20}
+#: Some slow calls are in flight whenever something strikes; made again, they are so too when a frozen worker comes back.
+SLOW: Final = {
+    "interval_seconds": 2,
+    "overlap": "allow",
+    "misfire_grace_seconds": 60,
+    "timeout_seconds": 20,
+    "on_lost": "retry",
+    "max_retries": 3,
+    "retry_delay_seconds": 1,
+}
+#: How many such schedules for each 10 fires a second.
+SLOW_SHARE: Final = 2
 #: Agents cost far more than a plain call: seconds between the fires of each, and how many of them for each 10 fires a
 #: second.
 AGENTS: Final = (("quick", 5, 2), ("broken", 20, 1), ("long", 20, 2))
@@ -31,6 +40,10 @@ def population(seed: str, fires_per_second: float, long_seconds: float) -> Itera
             number += 1
             rate += 1 / interval_seconds
             yield _agent_draft(draw, number, agent, interval_seconds, long_seconds)
+    for _ in range(max(1, round(SLOW_SHARE * fires_per_second / 10))):
+        number += 1
+        rate += 1 / 2
+        yield {"name": f"slow {number}", "target": "hooks", "endpoint": f"/slow/{number}", **SLOW}
     while rate < fires_per_second:
         number += 1
         interval_seconds = draw.choice(INTERVALS)
@@ -52,7 +65,6 @@ def _plain_draft(draw: random.Random, number: int, interval_seconds: int | None)
         "jitter_seconds": draw.choice((0, 0, 0, 0, 2)),
         **timing,
         **_policies(draw),
-        **(SLOW if path.startswith("/slow") else {}),
     }
 
 

@@ -65,7 +65,7 @@ class Target:
     async def _reply(self, request: web.Request, response: web.StreamResponse, mood: str) -> str:
         """What the caller was told: a status, or how it was left without one."""
         if mood == "late":
-            await asyncio.sleep(self._random.uniform(0.5, 4.0))
+            await asyncio.sleep(self._random.uniform(0.5, 7.0 if request.path.startswith("/slow") else 4.0))
         if mood == "reset":
             _reset(request)
             return "reset"

@@ -29,8 +29,10 @@ def check_everything(world: World, active: list[Run]) -> None:
             world.violate(f"the engine of {process.name} is still {process.engine.status}")
     for schedule in schedules:
         _check_schedule(world, schedule, now)
+    # What waits must wait for something that began.
+    begun = {_lane(run) for run in active if not waits(run)}
     for run in active:
-        _check_active(world, run, active, now)
+        _check_active(world, run, begun, now)
 
 
 def _check_schedule(world: World, schedule: Schedule, now: int) -> None:
@@ -45,7 +47,7 @@ def _check_schedule(world: World, schedule: Schedule, now: int) -> None:
         world.violate(f"{schedule.id} was disabled: {schedule.disabled_reason}")
 
 
-def _check_active(world: World, run: Run, active: list[Run], now: int) -> None:
+def _check_active(world: World, run: Run, begun: set[tuple[str, bool]], now: int) -> None:
     slack_ms = SLACK_SECONDS * SECOND
     match run.status:
         case RunStatus.RUNNING:
@@ -59,7 +61,7 @@ def _check_active(world: World, run: Run, active: list[Run], now: int) -> None:
             if overdue:
                 world.violate(f"nobody looked at paused run {run.id}")
         case RunStatus.PENDING if run.available_at is None:
-            if not any(_goes_before(other, run) for other in active):
+            if _lane(run) not in begun:
                 world.violate(f"run {run.id} waits for a run that is not there")
         case _:
             has_room = any(process.is_working and process.has_room for process in world.processes)
@@ -68,10 +70,9 @@ def _check_active(world: World, run: Run, active: list[Run], now: int) -> None:
                 world.violate(f"run {run.id} has been available for {waited_ms} ms; nobody takes it")
 
 
-def _goes_before(other: Run, run: Run) -> bool:
-    """Whether the waiting `run` has reason to wait for the other one."""
-    same_lane = (other.cause is Cause.BACKFILL) == (run.cause is Cause.BACKFILL)
-    return other.schedule_id == run.schedule_id and same_lane and not waits(other)
+def _lane(run: Run) -> tuple[str, bool]:
+    """Runs wait for those of their own schedule, backfills for backfills."""
+    return run.schedule_id, run.cause is Cause.BACKFILL
 
 
 def _since(run: Run, now: int) -> int:

@@ -64,7 +64,7 @@ class Workers(Part):
 
     count: Annotated[Count, Field(description="processes")] = Count(least=1, most=3)
     concurrency: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [1, 3, 50]
-    lease_seconds: Annotated[list[Annotated[float, Field(ge=1)]], Field(min_length=1)] = [10, 30]
+    lease_seconds: Annotated[list[Annotated[float, Field(ge=1)]], Field(min_length=1)] = [15, 40]
     poll_seconds: Annotated[float, Field(ge=1)] = 30
     review_seconds: Annotated[float, Field(ge=0.1)] = 15
     shutdown_grace_seconds: Annotated[list[Seconds], Field(min_length=1)] = [0, 5]

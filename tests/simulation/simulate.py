@@ -75,9 +75,8 @@ class _Simulation:
         for step in range(1, self._plan.steps + 1):
             world.step = step
             self._step(step)
-            if step % self._plan.check_every_steps == 0:
+            if step % self._plan.check_every_steps == 0 or step == self._plan.steps:
                 self._check()
-        self._check()
         check_history(world)
         world.raise_violations()
 

@@ -186,6 +186,8 @@ def _link(revision: Revision, end: Schedule, before: _Link | None) -> _Link:
         return _Link(revision=revision, end=end, after=_last(row, row.timetable_since))
     if revision.kind is RevisionKind.CREATED:
         after = max(revision.effective_from, row.timetable_since)
+        if end.version == revision.version:
+            after = min(after, end.timetable_since)  # a row that was moved in time tells it better than what it was
         # Made to be due at once: no fire before that was anybody's.
         after = after if row.next_fire_at is None else min(after, row.next_fire_at - 1)
         return _Link(revision=revision, end=end, after=after)

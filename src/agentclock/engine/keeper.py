@@ -95,6 +95,7 @@ class Keeper:
             self._patient_until = self._clock.monotonic() + self._lease_seconds
             self._worker.wake()  # without a lease it could claim nothing
         self._renewed_at = asked_at
+        self._worker.renewed(asked_at + self._lease_seconds)
         self._worker.cancel(beat.cancel_requested)
 
     async def _take_over(self) -> int:

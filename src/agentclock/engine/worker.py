@@ -33,6 +33,11 @@ NOT_SENT: Final = Outcome(
     error="nothing was sent: with the database away, what became of the request before is unknown",
 )
 
+#: Of a worker that froze between the claim and the request, and stopped before it could ask whose the run is now.
+UNSURE: Final = Outcome(
+    kind=OutcomeKind.REFUSED, error="nothing was sent: the worker's lease may have been over, and could not be renewed"
+)
+
 
 @dataclass(slots=True)
 class Room:
@@ -45,11 +50,13 @@ class Room:
 @dataclass(slots=True, eq=False)
 class _Held:
     """A run in this worker's hands. `executing`: the executor has not answered yet. `disowned`: it is another
-    worker's by now. `recorded`: an agent, team or workflow, whose events are logged."""
+    worker's by now. `unsure`: it waits to hear whether the lease still holds. `recorded`: an agent, team or workflow,
+    whose events are logged."""
 
     context: RunContext
     executing: bool = False
     disowned: bool = False
+    unsure: bool = False
     recorded: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +101,13 @@ class Worker:
         self._running: dict[asyncio.Task[None], _Held] = {}
         self._replaceable = 0
         self._next_available_ms: int | None = None
+        self._leased_until = float("inf")
+        self._renewal = asyncio.Event()
+
+    def renewed(self, until: float) -> None:
+        """The lease holds until then, by this process's own clock."""
+        self._leased_until = until
+        self._renewal.set()
 
     async def step(self) -> bool:
         """Claims as many runs as there are free slots. True: there may be more to claim."""
@@ -210,6 +224,10 @@ class Worker:
         except LeaseLost:
             self._bus.publish(dropped(claim))
             return
+        except asyncio.CancelledError:
+            if held.disowned:  # it had ended, and could not be settled before others took it over
+                self._bus.publish(dropped(claim))
+            raise
         finally:
             if held.recorded:
                 self._recorder.forget(claim)
@@ -226,12 +244,15 @@ class Worker:
                 context.seen_index = await self._open_log(held)
             if held.lacks_delivery:
                 await self._learn_delivery(held)
+            await self._make_sure(held)
             return NOT_SENT if held.lacks_delivery else await self._executor.execute(context)
         except asyncio.CancelledError:
             if held.disowned:
                 raise LeaseLost(context.claim.run.id) from None
             if not self._stopping:
                 raise
+            if held.unsure:
+                return UNSURE
             return NOT_SENT if held.lacks_delivery else self._left_behind(context.claim)
         except LeaseLost:
             raise
@@ -278,6 +299,15 @@ class Worker:
                     raise LeaseLost(run.id)
                 context.delivery = delivery_number(attempts, run.attempt)
                 return
+
+    async def _make_sure(self, held: _Held) -> None:
+        """A process that froze after the claim, for longer than its lease, must not send what others have taken over:
+        it first waits for the lease to be renewed. If that is refused, this task is cancelled."""
+        while self._clock.monotonic() >= self._leased_until:
+            held.unsure = True
+            self._renewal.clear()
+            await self._renewal.wait()
+        held.unsure = False
 
     def _left_behind(self, claim: Claim) -> Outcome:
         """The executor did not let go in time."""

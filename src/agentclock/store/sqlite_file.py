@@ -28,10 +28,10 @@ _BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqli
 _ADVICE: Final = {
     sqlite3.SQLITE_BUSY: "another process holds its write lock for too long",
     sqlite3.SQLITE_LOCKED: "another connection holds its write lock for too long",
-    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_FULL: "make room on the disk",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
-    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database",
-    sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
+    sqlite3.SQLITE_NOTADB: "this is not an SQLite database: name another file, or move this one away",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only; let this user write there",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; does its folder exist, and may we write there?",
     sqlite3.SQLITE_IOERR: "the disk reports an error",
 }

@@ -70,6 +70,7 @@ class Writer:
         await self.stop()
         loop = asyncio.get_running_loop()
         started: asyncio.Future[None] = loop.create_future()
+        jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
 
         def report(error: Exception | None) -> None:
             if not started.done():
@@ -83,15 +84,17 @@ class Writer:
                 return
             loop.call_soon_threadsafe(report, None)
             with contextlib.closing(connection):
-                self._serve(connection)
+                _serve(connection, jobs)
 
-        self._thread = threading.Thread(target=serve, name="agentclock-sqlite-write", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=serve, name="agentclock-sqlite-write", daemon=True)
+        thread.start()
         try:
             await started
         except BaseException:
-            await self.stop()
+            jobs.put(None)
+            await asyncio.to_thread(thread.join)
             raise
+        self._thread, self._jobs = thread, jobs
 
     async def run(self, operation: Operation[T]) -> T:
         """The operation's answer once it is committed.
@@ -112,25 +115,27 @@ class Writer:
             self._jobs.put(None)
             await asyncio.to_thread(thread.join)
 
-    def _serve(self, connection: sqlite3.Connection) -> None:
-        while (first := self._jobs.get()) is not None:
-            group, stopping = [first], False
-            for job in self._waiting(GROUP_LIMIT - 1):
-                if job is None:
-                    stopping = True
-                    break
-                group.append(job)
-            # A caller that went away before its turn must not claim runs that nobody would execute.
-            group = [job for job in group if not job.future.cancelled()]
-            _commit(connection, group)
-            _answer(group)
-            if stopping:
-                return
 
-    def _waiting(self, limit: int) -> Iterator[_Job | None]:
-        with contextlib.suppress(queue.Empty):
-            for _ in range(limit):
-                yield self._jobs.get_nowait()
+def _serve(connection: sqlite3.Connection, jobs: queue.SimpleQueue[_Job | None]) -> None:
+    while (first := jobs.get()) is not None:
+        group, stopping = [first], False
+        for job in _waiting(jobs, GROUP_LIMIT - 1):
+            if job is None:
+                stopping = True
+                break
+            group.append(job)
+        # A caller that went away before its turn must not claim runs that nobody would execute.
+        group = [job for job in group if not job.future.cancelled()]
+        _commit(connection, group)
+        _answer(group)
+        if stopping:
+            return
+
+
+def _waiting(jobs: queue.SimpleQueue[_Job | None], limit: int) -> Iterator[_Job | None]:
+    with contextlib.suppress(queue.Empty):
+        for _ in range(limit):
+            yield jobs.get_nowait()
 
 
 def _commit(connection: sqlite3.Connection, group: list[_Job]) -> None:
