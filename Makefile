@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo serve test check format unit conformance integration sim chaos bench lock docs clean
+.PHONY: help setup demo serve test check format unit conformance integration sim chaos trouble bench lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +43,14 @@ conformance: setup ## one suite for both stores, SQLite and PostgreSQL
 integration: setup ## servers, processes and agno together
 	$(PYTEST) tests/integration
 
-sim: setup ## simulated weeks with failures, the long tier included
-	$(PYTEST) tests/simulation
+sim: setup ## simulated weeks with failures on both stores: SEEDS=500, SEED=7, STORE=sqlite, PLAN=plan.toml
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100)) \
+		$(if $(STORE),--store $(STORE)) $(if $(PLAN),--plan $(PLAN)) $(if $(WORKERS),--workers $(WORKERS))
 
-chaos: setup ## kill -9, full disks and broken connections (slow)
+chaos: setup ## real processes, kill -9, cut connections, then a checker: MINUTES=10, WORKERS=3, SEED=7
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --workers $(or $(WORKERS),3) $(if $(SEED),--seed $(SEED))
+
+trouble: setup ## single failures of real processes, as tests (slow)
 	$(PYTEST) tests/chaos
 
 bench: setup ## the figures of the README, as ratios measured here (BENCH_QUICK=1: a small round)

@@ -1,4 +1,4 @@
-"""A way to a server that can be closed: connections are refused, or nothing of what is sent arrives; all are counted."""
+"""A way to a server that can be closed: connections are refused, or nothing arrives any more; all are counted."""
 
 from __future__ import annotations
 

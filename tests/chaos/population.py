@@ -9,12 +9,9 @@ from typing import Any, Final
 #: Drawn from for each schedule; None: a cron expression instead.
 INTERVALS: Final = (1, 1, 2, 2, 3, 5, 7, 10, 15, 20, 30, 60, None)
 EXPRESSIONS: Final = ("* * * * *", "*/2 * * * *")
-#: How the fires are divided among what can be called, by weight: path, methods.
-ENDPOINTS: Final = (
-    (40, "/steady/{n}", ("POST", "POST", "GET", "PUT")),
-    (40, "/flaky/{n}", ("POST", "POST", "GET", "PUT")),
-)
-#: Some slow calls are in flight whenever something strikes; made again, they are so too when a frozen worker comes back.
+ENDPOINTS: Final = ("/steady/{n}", "/flaky/{n}")
+METHODS: Final = ("POST", "POST", "GET", "PUT")
+#: Some slow calls are in flight whenever something strikes, and their retries when a frozen worker comes back.
 SLOW: Final = {
     "interval_seconds": 2,
     "overlap": "allow",
@@ -52,14 +49,12 @@ def population(seed: str, fires_per_second: float, long_seconds: float) -> Itera
 
 
 def _plain_draft(draw: random.Random, number: int, interval_seconds: int | None) -> dict[str, Any]:
-    _, path, methods = draw.choices(ENDPOINTS, [weight for weight, *_ in ENDPOINTS])[0]
-    method = draw.choice(methods)
     timing = {"interval_seconds": interval_seconds} if interval_seconds else {"cron_expr": draw.choice(EXPRESSIONS)}
     return {
         "name": f"plain {number}",
         "target": "hooks",
-        "endpoint": path.format(n=number),
-        "method": method,
+        "endpoint": draw.choice(ENDPOINTS).format(n=number),
+        "method": draw.choice(METHODS),
         "payload": {"number": number},
         "timeout_seconds": draw.choice((3, 8, 20)),
         "jitter_seconds": draw.choice((0, 0, 0, 0, 2)),

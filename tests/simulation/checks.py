@@ -57,8 +57,8 @@ def _check_active(world: World, run: Run, begun: set[tuple[str, bool]], now: int
             elif not world.targets.is_at_work(run, SLACK_SECONDS * 1_000_000) and _since(run, now) > slack_ms:
                 world.violate(f"run {run.id} stayed running though nobody works on it")
         case RunStatus.PAUSED:
-            overdue = min(filter(None, (run.approval_due_at, run.review_at)), default=now) < now - 4 * slack_ms
-            if overdue:
+            patience_ms = 2 * round(world.plan.workers.review_seconds * SECOND) + slack_ms
+            if min(filter(None, (run.approval_due_at, run.review_at)), default=now) < now - patience_ms:
                 world.violate(f"nobody looked at paused run {run.id}")
         case RunStatus.PENDING if run.available_at is None:
             if _lane(run) not in begun:

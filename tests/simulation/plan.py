@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -64,7 +64,7 @@ class Workers(Part):
 
     count: Annotated[Count, Field(description="processes")] = Count(least=1, most=3)
     concurrency: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [1, 3, 50]
-    lease_seconds: Annotated[list[Annotated[float, Field(ge=1)]], Field(min_length=1)] = [15, 40]
+    lease_seconds: Annotated[list[Annotated[float, Field(ge=1)]], Field(min_length=1)] = [20, 60]
     poll_seconds: Annotated[float, Field(ge=1)] = 30
     review_seconds: Annotated[float, Field(ge=0.1)] = 15
     shutdown_grace_seconds: Annotated[list[Seconds], Field(min_length=1)] = [0, 5]
@@ -252,11 +252,11 @@ class Plan(Part):
 
     name: str = "unnamed"
     stores: Annotated[list[Literal["sqlite", "postgres"]], Field(min_length=1)] = ["sqlite", "postgres"]
-    steps: Annotated[int, Field(ge=1)] = 30
+    steps: Annotated[int, Field(ge=1)] = 25
     step_seconds: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [1, 13, 60, 61, 90]
     leap_probability: Probability = 0.4
     leap_seconds: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [600, 3_600, 30_000, 90_000]
-    check_every_steps: Annotated[int, Field(ge=1)] = 10
+    check_every_steps: Annotated[int, Field(ge=1)] = 9
     begins: Annotated[list[datetime], Field(min_length=1)] = [
         datetime.fromisoformat("2026-03-28T12:13:20Z"),
         datetime.fromisoformat("2026-10-24T00:00:00Z"),
@@ -275,6 +275,15 @@ class Plan(Part):
             raise ValueError("write instants with their offset, such as 2026-03-28T12:00:00Z")
         return begins
 
+    @model_validator(mode="after")
+    def _events_can_happen(self) -> Self:
+        for place, event in enumerate(self.events):
+            if event.step > self.steps:
+                raise ValueError(f"events.{place}.step: there are {self.steps} steps")
+            if event.worker > self.workers.count.most:
+                raise ValueError(f"events.{place}.worker: there are at most {self.workers.count.most}")
+        return self
+
     def begin(self, place: int) -> Instant:
         return round(self.begins[place].timestamp() * 1000)
 
@@ -288,5 +297,11 @@ def read_plan(path: Path) -> Plan:
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{path}: is no TOML: {error}") from error
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'plan'}: {fault['msg']}" for fault in error.errors())
-        raise PlanError("\n".join(f"{path}: {fault}" for fault in faults)) from error
+        raise PlanError("\n".join(f"{path}: {_words_of(fault)}" for fault in error.errors())) from error
+
+
+def _words_of(fault: Any) -> str:
+    """The field and what is wrong with it; what is wrong with several together names them itself."""
+    field = ".".join(map(str, fault["loc"]))
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{field}: {said}" if field else said

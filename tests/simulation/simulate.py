@@ -154,7 +154,15 @@ class _Simulation:
         """Everybody is left in peace until whatever was begun must have come to its end, or have a future."""
         world = self._world
         world.make_peace()
-        world.pass_time(2.7 * world.setting.lease_seconds + REST_SECONDS)
+        world.pass_time(_rest_seconds(world))
         check_everything(world, world.watch.after_step())
         world.raise_violations()
         world.is_calm = False
+
+
+def _rest_seconds(world: World) -> float:
+    """A worker that froze in the worst moment: its lease ends, then the others give one another a lease of time, then
+    one of them renews its own and looks for orphans."""
+    setting = world.setting
+    sleepy = max(0.0, setting.poll_seconds - REST_SECONDS)
+    return 2.7 * setting.lease_seconds + REST_SECONDS + setting.shutdown_grace_seconds + sleepy

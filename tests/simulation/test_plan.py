@@ -47,6 +47,8 @@ def test_what_a_plan_leaves_out_is_as_by_default(tmp_path: Path) -> None:
         ("[[events]]\nstep = 1\naction = 'explode'", "events.0.action"),
         ("[[events]]\nstep = 1\naction = 'crash'\nafter = 'lunch'", "events.0"),
         ("[[events]]\nstep = 1\naction = 'lose_reply'", "events.0"),
+        ("steps = 3\n[[events]]\nstep = 4\naction = 'crash'", "events.0.step"),
+        ("[[events]]\nstep = 4\nworker = 9\naction = 'crash'", "events.0.worker"),
         ("stores = ['mysql']", "stores.0"),
     ],
 )

@@ -32,6 +32,8 @@ from agentclock.core.events import Event, RunTakenOver, WorkerDeclaredDead
 from agentclock.core.model import Instant
 
 US = 1_000_000
+#: How long a process takes to start, at least.
+START_US = 100_000
 
 
 class Violation(Exception):
@@ -171,15 +173,14 @@ class World:
         for number in range(1, self.setting.workers + 1):
             self.start(number)
 
-    def crash(self, process: Process, when: str, *, down_seconds: float | None = None) -> None:
+    def crash(self, process: Process, when: str, *, down_seconds: float) -> None:
         """It comes back after a while, as whoever supervises it would see to."""
         if not process.is_alive:
             return
         self.count("crashes")
         self.note("crash", process.name, when)
         process.crash()
-        drawn_us = self.draw_us(self.plan.faults.crash.seconds, US)
-        self.after(drawn_us if down_seconds is None else round(down_seconds * US), lambda: self.start(process.number))
+        self.after(max(START_US, round(down_seconds * US)), lambda: self.start(process.number))
 
     def end(self) -> None:
         """Of the simulation: what it left in memory is put away."""
@@ -198,7 +199,7 @@ class World:
         self.count("deployments")
         self.note("stop", process.name)
         process.stop()
-        self.after(round(seconds * US), lambda: self._start_once_stopped(process))
+        self.after(max(START_US, round(seconds * US)), lambda: self._start_once_stopped(process))
 
     def _start_once_stopped(self, process: Process) -> None:
         if process.is_alive:
@@ -262,9 +263,14 @@ class World:
         self.targets.away = False
         if self.database_offset_ms != self._latest_offset_ms:
             self.database_offset_ms, self.harmed_at_us = self._latest_offset_ms, self.now_us
+        self.outage_until_us = 0
         for process in self.processes:
             process.skew_ms = 0
             process.wake_up()
+            self.network.hurry(process)
+            self.network.wake(process)
+            if process.is_stopping:
+                self._start_once_stopped(process)
         for number in range(1, self.setting.workers + 1):
             self.start(number)
 

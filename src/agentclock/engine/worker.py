@@ -180,6 +180,7 @@ class Worker:
         await self._all_ended(grace_seconds)
         for held in self._running.values():
             held.context.stopping.set()
+        self._renewal.set()  # nobody waits for one any longer
         if any(held.executing for held in self._running.values()):
             await self._all_ended(LETTING_GO_SECONDS)
         self._stopping = True
@@ -244,7 +245,8 @@ class Worker:
                 context.seen_index = await self._open_log(held)
             if held.lacks_delivery:
                 await self._learn_delivery(held)
-            await self._make_sure(held)
+            if not await self._is_sure(held):
+                return UNSURE
             return NOT_SENT if held.lacks_delivery else await self._executor.execute(context)
         except asyncio.CancelledError:
             if held.disowned:
@@ -300,14 +302,17 @@ class Worker:
                 context.delivery = delivery_number(attempts, run.attempt)
                 return
 
-    async def _make_sure(self, held: _Held) -> None:
+    async def _is_sure(self, held: _Held) -> bool:
         """A process that froze after the claim, for longer than its lease, must not send what others have taken over:
-        it first waits for the lease to be renewed. If that is refused, this task is cancelled."""
+        it first waits for the lease to be renewed. If that is refused, this task is cancelled. False: we stop."""
         while self._clock.monotonic() >= self._leased_until:
             held.unsure = True
+            if held.context.stopping.is_set():
+                return False
             self._renewal.clear()
             await self._renewal.wait()
         held.unsure = False
+        return True
 
     def _left_behind(self, claim: Claim) -> Outcome:
         """The executor did not let go in time."""
