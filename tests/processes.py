@@ -57,8 +57,9 @@ class Target:
 class Serve:
     """One `agentclock serve` process, ready to be spoken to."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, url: str, stderr: asyncio.StreamReader) -> None:
         self._process = process
+        self._saying = asyncio.create_task(stderr.read())  # or it would wait for somebody to listen
         self.session = ClientSession(url)
         self.url = url
 
@@ -73,7 +74,7 @@ class Serve:
             line = await process.stderr.readline()
             assert line, f"serve ended: {said.decode()}"
             said += line
-        serve = cls(process, found[1].decode())
+        serve = cls(process, found[1].decode(), process.stderr)
         await until(serve.is_ready)
         return serve
 
@@ -102,8 +103,7 @@ class Serve:
 
     async def log(self) -> list[dict[str, Any]]:
         """What a process that was started with `--log-format json` said until its end."""
-        assert self._process.stderr is not None
-        lines = (await self._process.stderr.read()).decode().splitlines()
+        lines = (await self._saying).decode().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     async def end(self, how: signal.Signals = signal.SIGKILL) -> int:

@@ -89,14 +89,13 @@ def _length(draw: random.Random, kind: Kind, lease_seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that faults happen to. `proxied` says which links lead to the database and to the targets."""
+    """All that faults happen to. The proxy's links are `db.1`, `net-os.1`, `net-hooks.1` and so on, by worker."""
 
     fleet: Fleet
     proxy: Proxy
     database: Database
     agentos: Child
     journal: Journal
-    lease_seconds: float
 
 
 class Troublemaker:

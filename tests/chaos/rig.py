@@ -99,7 +99,6 @@ class Rig:
             database=self.database,
             agentos=self.agentos,
             journal=self.journal,
-            lease_seconds=options.lease_seconds,
         )
         meddling = asyncio.create_task(Bystander(self.fleet, schedules, self.journal, options.seed).meddle())
         ends = asyncio.get_running_loop().time() + seconds

@@ -1,4 +1,4 @@
-"""Several real processes in trouble: a network that swallows, a process that stands still, one restart after another."""
+"""Several real processes in trouble: a network that swallows, a process that stands still, restarts under load."""
 
 from __future__ import annotations
 

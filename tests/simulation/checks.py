@@ -113,11 +113,18 @@ def _check_run(world: World, run: Run, attempts: list[Attempt]) -> None:
     if run.status is RunStatus.SUCCESS and targets.heard.get((run.id, run.attempt)) is not OutcomeKind.SUCCESS:
         world.violate(f"run {run.id} is a success though its target never said so")
     agents = targets.agents_of(run)
-    alive = [agent.id for agent in agents if not agent.is_over(world.now_us)]
-    if alive and run.status.is_final and run.status is not RunStatus.LOST and run.error != REFUSED.error:
-        world.violate(f"{', '.join(alive)} goes on though run {run.id} is over ({run.status})")
+    if run.status.is_final:
+        _check_left_behind(world, run, attempts)
     if agents:
         _check_events(world, run)
+
+
+def _check_left_behind(world: World, run: Run, attempts: list[Attempt]) -> None:
+    """An agent may outlive its run only where nobody could reach it any more, and the record says so."""
+    unreached = {one.number for one in attempts if one.status is RunStatus.LOST or one.error == REFUSED.error}
+    for agent in world.targets.agents_of(run):
+        if not agent.is_over(world.now_us) and int(agent.id.rpartition("/")[2]) not in unreached:
+            world.violate(f"{agent.id} goes on though run {run.id} is over ({run.status})")
 
 
 def _check_events(world: World, run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation.calls import Request
@@ -119,6 +120,10 @@ class Watch:
         limit = {CatchUp.NONE: 0, CatchUp.LATEST: 1, CatchUp.ALL: schedule.catch_up_limit}[schedule.catch_up]
         if len(late) > limit:
             self._world.violate(f"{schedule.id} caught up on {len(late)} fires, {limit} allowed")
+        starts = sorted(run.available_at for run in late if run.available_at is not None)
+        apart_ms = schedule.catch_up_stagger_seconds * SECOND
+        if any(later - earlier < apart_ms for earlier, later in pairwise(starts)):
+            self._world.violate(f"{schedule.id} caught up on fires less than {apart_ms} ms apart: {starts}")
         for run in runs:
             patience = schedule.catch_up_window_seconds if run in late else max(1, schedule.misfire_grace_seconds)
             if now - run.fire_at > patience * SECOND:

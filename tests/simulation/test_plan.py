@@ -20,6 +20,14 @@ def test_the_plans_that_come_along_can_be_used(path: Path) -> None:
     assert read_plan(path).name == path.stem
 
 
+def test_the_example_has_every_field_and_the_defaults() -> None:
+    """Whoever copies it starts from what `make sim` does."""
+    example, default = (plan.model_dump() for plan in (read_plan(PLANS / "example.toml"), Plan()))
+    assert example.keys() == default.keys()
+    unlike = {field for field in default if example[field] != default[field]}
+    assert unlike == {"name", "events"}
+
+
 def test_what_a_plan_leaves_out_is_as_by_default(tmp_path: Path) -> None:
     plan = read_plan(written(tmp_path, "[faults.crash]\nprobability = 0.5\nseconds = [1, 2]\n"))
     assert (plan.faults.crash.probability, plan.faults.crash.seconds.most) == (0.5, 2)

@@ -33,7 +33,7 @@ from agentclock.core.model import Instant
 
 US = 1_000_000
 #: How long a process takes to start, at least.
-START_US = 100_000
+START_US = 1_000_000
 
 
 class Violation(Exception):

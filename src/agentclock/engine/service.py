@@ -214,6 +214,11 @@ class Engine:
                 self.outage.failed("start", error, pause)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, longest)
+            except Exception as error:
+                # Whoever gave up here would do nothing for ever, and keep a lock that others wait for.
+                self._log.exception("loop_failed", loop="start")
+                self.outage.failed("start", error, FAULT_PAUSE_SECONDS)
+                await self._clock.sleep(FAULT_PAUSE_SECONDS)
 
     def _stand_by(self, owner: str) -> None:
         if self.owner != owner:
