@@ -261,9 +261,7 @@ class Scheduler:
             schedule, run = await self._store.fire_one(schedule_id, plan, user_id=user_id)
             self._wakeup()
             self._publish(
-                RunChanged(
-                    run_id=run.id, schedule_id=schedule_id, schedule_name=schedule.name, traceparent=traceparent
-                )
+                RunChanged(run_id=run.id, schedule_id=schedule_id, schedule_name=schedule.name, traceparent=traceparent)
             )
             return await self._reader.end_of(run, changed, wait_seconds)
 

@@ -245,9 +245,9 @@ class Worker:
                 context.seen_index = await self._open_log(held)
             if held.lacks_delivery:
                 await self._learn_delivery(held)
-            if not await self._is_sure(held):
-                return UNSURE
-            return NOT_SENT if held.lacks_delivery else await self._executor.execute(context)
+            if held.lacks_delivery:
+                return NOT_SENT
+            return await self._executor.execute(context) if await self._is_sure(held) else UNSURE
         except asyncio.CancelledError:
             if held.disowned:
                 raise LeaseLost(context.claim.run.id) from None

@@ -14,6 +14,9 @@ from agentclock.store.postgres_pool import PostgresPool, Session
 
 OLDEST_SERVER: Final = 13
 
+#: A step may have to go through a large table.
+STATEMENT_SECONDS: Final = 600.0
+
 #: Others may be at the same migration; it takes well under a second, more where tables are large.
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '25s'"
 
@@ -49,7 +52,7 @@ async def ensure_schema(
                 checksum=step.checksum,
             )
 
-    await pool.transact(now, apply)
+    await pool.transact(now, apply, statement_seconds=STATEMENT_SECONDS)
     return steps[-1].version
 
 
