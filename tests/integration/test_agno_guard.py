@@ -20,6 +20,7 @@ from tests.agno_host import AT_ONCE, SECRET, as_user, bearer, client_of, created
 from agentclock.agno import AgentOS, attach
 
 INTERNAL = bearer("the internal token")
+NEW_YEAR = {"from": "2025-12-31", "until": "2026-01-02"}
 ONE, RUN = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
 
 #: What each of our routes asks for, and a body for those that take one. DELETE comes last: it takes the row away.
@@ -33,6 +34,11 @@ TABLE: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", f"{ONE}/enable"): ({"schedules:write"}, None),
     ("POST", f"{ONE}/disable"): ({"schedules:write"}, None),
     ("POST", f"{ONE}/trigger"): ({"schedules:write"}, None),
+    ("GET", f"{ONE}/backfills"): ({"schedules:read"}, None),
+    ("POST", f"{ONE}/backfills"): ({"schedules:write"}, NEW_YEAR),
+    ("POST", f"{ONE}/backfills/{{backfill_id}}/cancel"): ({"runs:cancel", "schedules:write"}, None),
+    ("GET", f"{ONE}/accounting"): ({"schedules:read"}, None),
+    ("GET", f"{ONE}/revisions"): ({"schedules:read"}, None),
     ("GET", f"{ONE}/usage"): ({"schedules:read"}, None),
     ("GET", f"{ONE}/runs"): ({"schedules:read"}, None),
     ("GET", RUN): ({"schedules:read"}, None),
@@ -63,12 +69,13 @@ def jwt_app(db: SqliteDb, kind: type[agno.os.AgentOS] = AgentOS) -> FastAPI:
 
 
 async def prepared(client: httpx2.AsyncClient, headers: dict[str, str], name: str) -> dict[str, str]:
-    """What stands for the names in the paths: a schedule of the caller with a run that is over."""
+    """What stands for the names in the paths: a schedule of the caller with a run that is over, and a backfill."""
     client.headers = httpx2.Headers(headers)
-    made = await created(client, name=name)
+    made = await created(client, name=name, cron_expr="0 0 1 1 *")
     run = await triggered(client, made["id"])
+    answer = await client.post(f"/schedules/{made['id']}/backfills", json=NEW_YEAR)
     client.headers = httpx2.Headers()
-    return {"schedule_id": made["id"], "run_id": run["id"]}
+    return {"schedule_id": made["id"], "run_id": run["id"], "backfill_id": answer.json()["backfill"]["id"]}
 
 
 async def status_of(
@@ -165,7 +172,7 @@ async def test_rows_of_others_do_not_exist_but_for_admins(db: SqliteDb) -> None:
                 assert await status_of(app, route, bob, eve) == 404, route
         for path in ("/schedules", "/runs"):
             assert (await client.get(path, headers=eve)).json()["data"] == []
-            assert [row["user_id"] for row in (await client.get(path, headers=admin)).json()["data"]] == ["bob"]
+            assert {row["user_id"] for row in (await client.get(path, headers=admin)).json()["data"]} == {"bob"}
         for route in TABLE:
             status = await status_of(app, route, bob, admin)
             assert is_let_in(status), (route, status)

@@ -42,6 +42,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     )
     levels = [logger.level for logger in quiet]
     configure_logging("debug", LogFormat.JSON)
+    # A handler that another test left behind writes to a stream that is gone, and complains about it.
+    others = [handler for handler in others if not getattr(getattr(handler, "stream", None), "closed", False)]
     [ours], root.handlers = root.handlers, others
     root.addHandler(ours)
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
