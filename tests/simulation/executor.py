@@ -28,16 +28,22 @@ class SimulatedExecutor:
 
     async def execute(self, context: RunContext) -> Outcome:
         run = context.claim.run
-        await asyncio.sleep(self._targets.chance(run, "latency").uniform(0, 0.05))
-        if self._targets.away:
-            return REFUSED
-        if context.claim.schedule.target.component is None:
-            outcome = await self._call(context)
-        else:
-            outcome = await self._converse(context)
+        self._targets.in_hand[run.id] += 1
+        try:
+            outcome = await self._execute(context)
+        finally:
+            self._targets.in_hand[run.id] -= 1
         if outcome.kind in (OutcomeKind.SUCCESS, OutcomeKind.FAILED):
             self._targets.heard[run.id, run.attempt] = outcome.kind
         return outcome
+
+    async def _execute(self, context: RunContext) -> Outcome:
+        run = context.claim.run
+        await asyncio.sleep(self._targets.chance(run, "latency").uniform(0, 0.05))
+        if self._targets.away:
+            return REFUSED
+        is_plain = context.claim.schedule.target.component is None
+        return await (self._call(context) if is_plain else self._converse(context))
 
     def can_attach(self, claim: Claim) -> bool:
         return claim.schedule.target.component is not None

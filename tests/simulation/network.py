@@ -47,7 +47,7 @@ class Network:
     def send(self, process: Process, call: Call) -> None:
         fate = self._trapped(process, call, self._fate(process, call))
         if fate.arrives_in_us + fate.returns_in_us > SLOW_US:
-            process.harmed_at_us = self._world.now_us + fate.arrives_in_us + fate.returns_in_us
+            process.harm(until_us=self._world.now_us + fate.arrives_in_us + fate.returns_in_us)
         self._world.after(fate.arrives_in_us, lambda: self._arrive(process, call, fate))
 
     def hurry(self, process: Process) -> None:
@@ -117,6 +117,8 @@ class Network:
         else:
             self._execute(process, call, fate)
         call.executed = True
+        if call.error is not None:
+            world.note("unanswered", process.name, call.request.name, call.error)
         if process.is_alive:
             world.after(fate.returns_in_us, lambda: self._return(process, call))
 

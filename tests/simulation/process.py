@@ -170,12 +170,16 @@ class Process:
     def run(self) -> None:
         self.loop.run_until_idle()
 
+    def harm(self, *, until_us: int) -> None:
+        """Something keeps it from doing its work, for so long."""
+        self.harmed_at_us = max(self.harmed_at_us, until_us)
+
     def freeze(self, us: int, *, asleep: bool) -> None:
         """Nothing of it runs for so long. `asleep`: its machine sleeps, and its monotonic clock does not notice."""
         if self.is_frozen:
             return
         self.frozen_until_us = self.world.now_us + us
-        self.harmed_at_us = self.frozen_until_us
+        self.harm(until_us=self.frozen_until_us)
         if asleep:
             self._sleep_until_us = self.world.now_us + us
             self.asleep_us += us
@@ -235,7 +239,7 @@ class Process:
         try:
             return await call.answer
         except StoreUnavailable:
-            self.harmed_at_us = self.world.now_us
+            self.harm(until_us=self.world.now_us)
             raise
         finally:
             self.calls.remove(call)

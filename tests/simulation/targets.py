@@ -4,6 +4,7 @@ world, not to any process, and remember every request that they accepted."""
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -80,6 +81,8 @@ class Targets:
     agents: dict[str, Agent] = field(default_factory=dict)
     calls: dict[str, list[Call]] = field(default_factory=dict)
     starts: int = 0
+    #: How many workers have a run in hand now.
+    in_hand: Counter[str] = field(default_factory=Counter)
     #: The ends of attempts whose truth the worker learnt, by run and attempt.
     heard: dict[tuple[str, int], OutcomeKind] = field(default_factory=dict)
 
@@ -134,7 +137,9 @@ class Targets:
         return calls + [int(agent.id.rpartition("/")[2]) for agent in self.agents_of(run)]
 
     def is_at_work(self, run: Run, slack_us: int) -> bool:
-        """Whether the target works on this attempt, or did `slack_us` ago."""
+        """Whether somebody has this attempt in hand, or its target works on it, or did `slack_us` ago."""
+        if self.in_hand[run.id]:
+            return True
         horizon = self.now_us() - slack_us
         agent = self.agents.get(agent_id(run))
         if agent is not None:

@@ -237,7 +237,8 @@ class World:
 
     def take_database_away(self, seconds: float) -> None:
         self.count("times the database was away")
-        self.network.away_until_us = self.harmed_at_us = self.now_us + round(seconds * US)
+        self.network.away_until_us = max(self.network.away_until_us, self.now_us + round(seconds * US))
+        self.harmed_at_us = max(self.harmed_at_us, self.network.away_until_us)
 
     def take_host_away(self, seconds: float) -> None:
         self.count("times the targets were away")
@@ -252,7 +253,7 @@ class World:
         self.note("clock", seconds)
         self.database_offset_ms += round(seconds * 1_000)
         self._latest_offset_ms = max(self._latest_offset_ms, self.database_offset_ms)
-        self.harmed_at_us = self.now_us
+        self.harmed_at_us = max(self.harmed_at_us, self.now_us)
 
     def make_peace(self) -> None:
         """From now on nothing goes wrong. A clock that was set back is set right."""
@@ -262,7 +263,8 @@ class World:
         self.network.traps.clear()
         self.targets.away = False
         if self.database_offset_ms != self._latest_offset_ms:
-            self.database_offset_ms, self.harmed_at_us = self._latest_offset_ms, self.now_us
+            self.database_offset_ms = self._latest_offset_ms
+            self.harmed_at_us = max(self.harmed_at_us, self.now_us)
         self.outage_until_us = 0
         for process in self.processes:
             process.skew_ms = 0
