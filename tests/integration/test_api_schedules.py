@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
 from tests.apis import DRAFT, PAUSED, PAY, World, app_of, client_of, world
 
 from agentclock.core.errors import CorruptRow, StoreUnavailable
@@ -656,6 +657,7 @@ async def test_a_fault_of_ours_is_500_and_tells_nothing(
         raise RuntimeError("bug")
 
     monkeypatch.setattr(here.store, "list_schedules", broken)
+    structlog.reset_defaults()  # whatever other tests have set up in this process
     response = await client.get("/schedules?name=topsecret", headers={"Authorization": "Bearer topsecret"})
     assert (response.status_code, response.json()) == (500, {"detail": "Internal server error"})
     log = capsys.readouterr().out

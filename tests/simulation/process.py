@@ -176,19 +176,18 @@ class Process:
 
     def freeze(self, us: int, *, asleep: bool) -> None:
         """Nothing of it runs for so long. `asleep`: its machine sleeps, and its monotonic clock does not notice."""
-        if self.is_frozen:
-            return
-        self.frozen_until_us = self.world.now_us + us
-        self.harm(until_us=self.frozen_until_us)
+        until_us = self.world.now_us + us
         if asleep:
-            self._sleep_until_us = self.world.now_us + us
-            self.asleep_us += us
+            self.asleep_us += max(0, until_us - max(self.world.now_us, self._sleep_until_us))
+            self._sleep_until_us = max(self._sleep_until_us, until_us)
+        self.frozen_until_us = max(self.frozen_until_us, until_us)
+        self.harm(until_us=self.frozen_until_us)
 
     def wake_up(self) -> None:
         """Whatever it slept in, it goes on now."""
         if self.is_frozen:
             self.asleep_us -= max(0, self._sleep_until_us - self.world.now_us)
-            self.frozen_until_us = self.harmed_at_us = self.world.now_us
+            self.frozen_until_us = self._sleep_until_us = self.harmed_at_us = self.world.now_us
 
     def stop(self) -> None:
         """As at a deployment."""
