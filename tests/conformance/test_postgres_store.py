@@ -278,7 +278,8 @@ async def test_a_deadlock_is_tried_again(open_store: OpenStore, dsn: str) -> Non
         await theirs
         await other.execute("COMMIT")
         assert await ours == "done"
-    assert tries == 2
+    # More than twice if we take the row again before the other one has noticed that it is free.
+    assert tries >= 2
 
 
 # a server that goes away
