@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentclock.core.actors import Actor, name_of
 from agentclock.core.backfills import (
     MOST_FIRES,
     Backfill,
@@ -108,7 +109,7 @@ class Backfilling:
         draft: BackfillDraft | Mapping[str, Any],
         *,
         user_id: str | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
     ) -> BackfillPlan:
         """Runs the fires in the range, of a disabled schedule as well; the same request twice runs nothing twice.
 
@@ -130,7 +131,7 @@ class Backfilling:
             until_at=plan.until_at,
             existing=draft.existing,
             concurrency=draft.concurrency,
-            by=by,
+            by=name_of(by),
             created_at=now,
         )
         made = await self._store.insert_backfill(backfill, runs_of(backfill, schedule, plan.choices))
@@ -142,7 +143,7 @@ class Backfilling:
             backfill=backfill.id,
             runs=made,
             concurrency=backfill.concurrency,
-            by=by,
+            by=name_of(by),
         )
         return replace(plan, backfill=replace(backfill, fires=made))
 

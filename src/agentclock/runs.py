@@ -15,6 +15,7 @@ import structlog
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from agentclock.core.actors import Actor, name_of
 from agentclock.core.approvals import missing_answers
 from agentclock.core.errors import CorruptRow, InvalidField, NotFound, NotPaused, StoreUnavailable
 from agentclock.core.events import RunChanged
@@ -204,7 +205,7 @@ class Runs:
         run_id: str,
         *,
         user_id: str | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
         wait_seconds: float = 0.0,
     ) -> RunDetail:
         """Stops a run wherever it stands, and waits at most `wait_seconds` until it is over; a run that is over
@@ -214,7 +215,12 @@ class Runs:
         if run.status.is_final:
             return await self._reader.with_attempts(run)
         with self._reader.watching(run_id) as changed:
-            if await self._store.request_cancel(run_id, f"cancelled by {by}" if by else "cancelled") is None:
+            if (
+                await self._store.request_cancel(
+                    run_id, f"cancelled by {name}" if (name := name_of(by)) else "cancelled"
+                )
+                is None
+            ):
                 raise NotFound("Schedule run")
             self._cancel_here(run_id)
             self._tell(run)
@@ -227,7 +233,7 @@ class Runs:
         answers: Answers | Mapping[str, Any],
         *,
         user_id: str | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
         wait_seconds: float = 0.0,
     ) -> RunDetail:
         """Lets a paused run go on with a human's decision, and waits at most `wait_seconds` until it is over or
@@ -243,8 +249,8 @@ class Runs:
         if missing:
             raise InvalidField("body", f"the run waits for more: {'; '.join(missing)}")
         with self._reader.watching(run_id) as changed:
-            instruction = Instruction(kind=InstructionKind.CONTINUE, answers=given, by=by)
-            continued = await self._store.instruct(run_id, instruction)
+            instruction = Instruction(kind=InstructionKind.CONTINUE, answers=given, by=name_of(by))
+            continued = await self._store.instruct(run_id, instruction, by=by)
             if continued is None:
                 present = await self._reader.find(schedule_id, run_id, user_id)
                 raise NotPaused(present.status)

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import structlog
 
-from agentclock.audit import Accounts
+from agentclock.accounts import Accounts
 from agentclock.backfilling import Backfilling
+from agentclock.core.actors import Actor
 from agentclock.core.cron import CronError
 from agentclock.core.errors import (
     Conflict,
@@ -107,7 +108,7 @@ class Scheduler:
         user_id: str | None = None,
         managed_by: str | None = None,
         provenance: Json = None,
-        by: str | None = None,
+        by: Actor | None = None,
         finish: Callable[[Schedule], Schedule] = lambda schedule: schedule,
     ) -> Schedule:
         """`managed_by`, `provenance`: as in `Schedule`, for those that no person made. `finish` has the last word on
@@ -151,7 +152,7 @@ class Scheduler:
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
     ) -> Schedule:
         """Absent fields stay; null empties those that may be empty; one timing field replaces the others.
 
@@ -175,7 +176,7 @@ class Scheduler:
         change: ChangeFunction,
         *,
         user_id: str | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
         guard: Callable[[ChangeFunction], ChangeFunction] = unless_owed,
     ) -> Schedule:
         """Any other change: fires that are due and that it would make vanish are recorded as missed first.
@@ -184,13 +185,13 @@ class Scheduler:
         """
         return await self._write(schedule_id, change, user_id, by=by, guard=guard)
 
-    async def delete(self, schedule_id: str, *, user_id: str | None = None, by: str | None = None) -> None:
+    async def delete(self, schedule_id: str, *, user_id: str | None = None, by: Actor | None = None) -> None:
         """Its pending runs are cancelled. Raises NotFound."""
         if text_fault(schedule_id) or not await self._store.delete_schedule(schedule_id, user_id, by=by):
             raise NotFound("Schedule")
         self._tell(schedule_id)
 
-    async def enable(self, schedule_id: str, *, user_id: str | None = None, by: str | None = None) -> Schedule:
+    async def enable(self, schedule_id: str, *, user_id: str | None = None, by: Actor | None = None) -> Schedule:
         """Fires from now on; what was due while it was disabled is not made up. Enabling twice changes nothing.
 
         Raises NotFound, and InvalidField if the stored timetable cannot be read (any more).
@@ -205,7 +206,7 @@ class Scheduler:
 
         return await self._write(schedule_id, change, user_id, by=by)
 
-    async def disable(self, schedule_id: str, *, user_id: str | None = None, by: str | None = None) -> Schedule:
+    async def disable(self, schedule_id: str, *, user_id: str | None = None, by: Actor | None = None) -> Schedule:
         """Nothing is due any more; runs that exist go on. Raises NotFound."""
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
@@ -320,7 +321,7 @@ class Scheduler:
             fresh = [schedule_id for schedule_id in stale if schedule_id not in seen]
             for schedule_id in fresh:
                 try:
-                    await self._store.change_schedule(schedule_id, change, by=f"agentclock: zone data {version}")
+                    await self._store.change_schedule(schedule_id, change, by=Actor(f"agentclock: zone data {version}"))
                 except (CorruptRow, NotFound) as error:
                     self._log.error("zone_data_not_refreshed", schedule_id=schedule_id, reason=str(error))
             seen.update(fresh)
@@ -343,7 +344,7 @@ class Scheduler:
         user_id: str | None,
         expected_version: int | None = None,
         *,
-        by: str | None,
+        by: Actor | None,
         guard: Callable[[ChangeFunction], ChangeFunction] = unless_owed,
     ) -> Schedule:
         if text_fault(schedule_id):

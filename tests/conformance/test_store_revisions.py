@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.conftest import Backend
 from tests.conformance.helpers import MINUTE, START, end, firing, held, nothing, register, schedule, schedule_of
 
+from agentclock.core.actors import Actor
 from agentclock.core.errors import NameTaken
 from agentclock.core.model import Instant, RetryPolicy, Schedule, Target
 from agentclock.core.planning import Plan, Situation, plan
@@ -25,7 +26,7 @@ def retimed(cron_expr: str) -> object:
     return lambda schedule, now: replace(schedule, cron_expr=cron_expr, timetable_since=now)
 
 
-async def change(store: Store, what: object, schedule_id: str = "s1", by: str | None = None) -> Schedule:
+async def change(store: Store, what: object, schedule_id: str = "s1", by: Actor | None = None) -> Schedule:
     return await store.change_schedule(schedule_id, what, by=by)  # type: ignore[arg-type]
 
 
@@ -50,9 +51,9 @@ async def test_every_version_is_kept_with_who_made_it(store: Store, clock: FakeC
         ping_url="https://ping.example/1",
         max_runs=9,
     )
-    await store.insert_schedules([rich], by="ann")
+    await store.insert_schedules([rich], by=Actor("ann"))
     clock.advance(60)
-    changed = await change(store, retimed("*/5 * * * *"), by="bob")
+    changed = await change(store, retimed("*/5 * * * *"), by=Actor("bob"))
     clock.advance(60)
     assert await store.delete_schedule("s1", by=None)
     deleted, second, first = await store.revisions("s1")
@@ -64,11 +65,11 @@ async def test_every_version_is_kept_with_who_made_it(store: Store, clock: FakeC
 
 
 async def test_what_changes_nothing_leaves_nothing(store: Store) -> None:
-    await store.insert_schedules([schedule(), schedule("s2", name="taken")], by="ann")
-    await change(store, lambda schedule, now: schedule, by="bob")
+    await store.insert_schedules([schedule(), schedule("s2", name="taken")], by=Actor("ann"))
+    await change(store, lambda schedule, now: schedule, by=Actor("bob"))
     with pytest.raises(NameTaken):
-        await change(store, lambda schedule, now: replace(schedule, name="taken"), by="bob")
-    assert not await store.delete_schedule("s1", "somebody else", by="bob")
+        await change(store, lambda schedule, now: replace(schedule, name="taken"), by=Actor("bob"))
+    assert not await store.delete_schedule("s1", "somebody else", by=Actor("bob"))
     await store.fire_due(firing(START, again_at=START + MINUTE), limit=5)
     assert await told(store) == [(1, "created", START - MINUTE, "ann")]
     assert await store.revisions("nobody") == []
@@ -77,7 +78,7 @@ async def test_what_changes_nothing_leaves_nothing(store: Store) -> None:
 async def test_schedules_that_were_refused_have_no_past(store: Store) -> None:
     await store.insert_schedules([schedule("s1", name="taken")])
     with pytest.raises(NameTaken):
-        await store.insert_schedules([schedule("s2"), schedule("s3", name="taken")], by="ann")
+        await store.insert_schedules([schedule("s2"), schedule("s3", name="taken")], by=Actor("ann"))
     assert await store.revisions("s2") == []
 
 
@@ -109,7 +110,7 @@ async def test_a_version_without_a_revision_is_found(
     await store.insert_schedules([schedule(last_fire_at=START - 2, version=7, **fields)])
     await forget(backend)
     before = await schedule_of(store)
-    after = await change(store, described("changed"), by="ann")
+    after = await change(store, described("changed"), by=Actor("ann"))
     assert await told(store) == [(7, "found", at, None), (8, "changed", START, "ann")]
     changed, found = await store.revisions("s1")
     assert (found.schedule, changed.schedule) == (before, after)
@@ -121,7 +122,7 @@ async def test_a_version_without_a_revision_is_found(
 async def test_what_older_code_wrote_in_between_is_a_gap(store: Store, backend: Backend) -> None:
     await store.insert_schedules([schedule()])
     await backend.execute("UPDATE {prefix}schedules SET version = version + 2")
-    assert await store.delete_schedule("s1", by="ann")
+    assert await store.delete_schedule("s1", by=Actor("ann"))
     assert [(version, kind) for version, kind, *_ in await told(store)] == [
         (1, "created"),
         (3, "found"),
@@ -150,7 +151,7 @@ async def test_an_unreadable_schedule_is_disabled_and_deleted_all_the_same(store
     await store.insert_schedules([schedule()])
     await backend.execute("UPDATE {prefix}schedules SET tags = 'torn'")
     await store.fire_due(nothing, limit=5)
-    assert await store.delete_schedule("s1", by="ann")
+    assert await store.delete_schedule("s1", by=Actor("ann"))
     assert [version for version, *_ in await told(store)] == [1]
 
 

@@ -28,6 +28,7 @@ from tests.conformance.helpers import (
 )
 from tests.conformance.older import database_at
 
+from agentclock.core.actors import Actor
 from agentclock.core.backfills import Backfill
 from agentclock.core.errors import Conflict, SchemaBehind, StoreUnavailable
 from agentclock.core.model import Overlap, RunStatus
@@ -83,12 +84,12 @@ async def test_what_there_was_before_works_on_the_schema_before(behind: Backend,
     store = await behind.open(auto_migrate=False)
     await register(store, lease_seconds=10**6)
     made = schedule(overlap=Overlap.QUEUE, catch_up_limit=7, ping_url="https://ping.example")
-    await store.insert_schedules([made, schedule("s2", next_fire_at=None)], by="ann")
+    await store.insert_schedules([made, schedule("s2", next_fire_at=None)], by=Actor("ann"))
     # What the schema has no room for is what it always was.
     known = replace(made, catch_up_limit=100, ping_url=None)
     assert await schedule_of(store) == known
     assert (await store.list_schedules(ScheduleFilter(name_contains="s1"), ALL)).items == (known,)
-    changed = await store.change_schedule("s1", lambda s, now: replace(s, description="changed"), by="bob")
+    changed = await store.change_schedule("s1", lambda s, now: replace(s, description="changed"), by=Actor("bob"))
     assert await schedule_of(store) == changed
     (claim,) = (await store.fire_due(firing(START, again_at=START), limit=5, worker_id="w1", slots=1)).claims
     assert claim.schedule.catch_up_limit == 100
@@ -106,7 +107,7 @@ async def test_what_there_was_before_works_on_the_schema_before(behind: Backend,
     assert (await store.accounting("s1", START - 1, START + 1)).runs == 2
     assert (await store.backlog()).pending == 0
     assert await store.release_waiting() == 0
-    assert await store.delete_schedule("s2", by="ann")
+    assert await store.delete_schedule("s2", by=Actor("ann"))
     assert await store.prune(START + MINUTE, 100) == 3
 
 
@@ -138,7 +139,7 @@ async def test_an_upgrade_underneath_is_noticed(behind: Backend, looking: str) -
             assert (await store.renew_lease("w1", 30)).alive
         case _:
             assert await store.backfills("s1") == []
-    after = await store.change_schedule("s1", lambda s, now: replace(s, catch_up_limit=5), by="ann")
+    after = await store.change_schedule("s1", lambda s, now: replace(s, catch_up_limit=5), by=Actor("ann"))
     assert await schedule_of(store) == after
     assert [one.kind for one in await store.revisions("s1")] == [RevisionKind.CHANGED, RevisionKind.FOUND]
     assert await store.insert_backfill(BACKFILL, []) == 0
@@ -156,11 +157,11 @@ async def test_the_version_before_goes_on_on_this_schema(behind: Backend, clock:
     before = await as_before(behind)
     after = await behind.open()
     await register(after, "w2", lease_seconds=10**6)
-    await before.insert_schedules([schedule()], by="ann")
+    await before.insert_schedules([schedule()], by=Actor("ann"))
     found = await schedule_of(after)
     assert (found.catch_up_limit, found.catch_up_stagger_seconds, found.ping_url) == (100, 1, None)
-    await after.change_schedule("s1", lambda s, now: replace(s, ping_url="https://ping.example"), by="bob")
-    await before.change_schedule("s1", lambda s, now: replace(s, description="older"), by="ann")
+    await after.change_schedule("s1", lambda s, now: replace(s, ping_url="https://ping.example"), by=Actor("bob"))
+    await before.change_schedule("s1", lambda s, now: replace(s, description="older"), by=Actor("ann"))
     # What the older version does not know stays as it is.
     assert (await schedule_of(after)).ping_url == "https://ping.example"
     assert [(one.version, one.kind.value) for one in await after.revisions("s1")] == [(2, "changed"), (1, "found")]

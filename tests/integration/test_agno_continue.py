@@ -36,7 +36,7 @@ async def test_agents_teams_and_workflows_go_on(tmp_path: Path, kind: str, owner
             waiting = await clockwork.scheduler.trigger(schedule.id, wait_seconds=60)
             assert waiting.run.status == "paused", (component, waiting.run.error)
             done = await clockwork.runs.continue_(
-                schedule.id, waiting.run.id, {"action": "approve"}, by="ann", wait_seconds=60
+                schedule.id, waiting.run.id, {"action": "approve"}, by=Actor("ann"), wait_seconds=60
             )
             assert (done.run.status, done.run.error) == ("success", None), component
 

@@ -12,6 +12,7 @@ from tests.agno_rig import build, served
 
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings
+from agentclock.core.actors import Actor
 from agentclock.core.model import RunStatus
 from agentclock.ports import PageRequest, RunFilter
 from agentclock.runs import RunDetail
@@ -63,7 +64,7 @@ async def test_an_hour_and_two_restarts_later_the_agent_goes_on(tmp_path: Path, 
     async with day(tmp_path, clock) as clockwork:
         inbox = await clockwork.runs.list(RunFilter(statuses=(RunStatus.PAUSED,)), PageRequest())
         assert [detail.run.id for detail in inbox.items] == [waiting.run.id]
-        await clockwork.runs.continue_(waiting.run.schedule_id, waiting.run.id, {"action": "approve"}, by="ann")
+        await clockwork.runs.continue_(waiting.run.schedule_id, waiting.run.id, {"action": "approve"}, by=Actor("ann"))
         done = await settled(clockwork, waiting.run.id, RunStatus.SUCCESS)
     assert (done.run.status, done.run.error) == (RunStatus.SUCCESS, None)
     assert [(attempt.number, attempt.status) for attempt in done.attempts] == [(1, RunStatus.SUCCESS)]

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agentclock.cli.main import app
+from agentclock.core.actors import Actor
 from agentclock.core.planning import plan
 from agentclock.scheduler import EngineState, Scheduler
 from agentclock.store.sqlite import SqliteStore
@@ -35,14 +36,14 @@ async def _lived(path: Path) -> None:
     for number in range(10):
         clock.advance(ms=1)
         draft = {"name": f"s{number}", "endpoint": "/x", "interval_seconds": 600, "overlap": "allow"}
-        made = await scheduler.create(draft, by="ada")
+        made = await scheduler.create(draft, by=Actor("ada"))
     for half in range(2):
         for _ in range(6):
             clock.advance(600)
             await store.fire_due(plan, limit=100)
         if not half:
-            await scheduler.change(made.id, {"interval_seconds": 1_200}, by="bob")
-    await scheduler.disable(made.id, by="eve")
+            await scheduler.change(made.id, {"interval_seconds": 1_200}, by=Actor("bob"))
+    await scheduler.disable(made.id, by=Actor("eve"))
     for schedule in (await scheduler.list()).items:
         await scheduler.disable(schedule.id)  # or all of the years since would be overdue
     await store.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.simulation.invariants import PAGE, all_runs, waits
 from tests.simulation.targets import REFUSED
 
-from agentclock.audit import all_schedules, audit_schedule
+from agentclock.accounts import all_schedules, audit_schedule
 from agentclock.core.delivery import delivery_number
 from agentclock.core.model import SECOND, Attempt, Cause, OutcomeKind, Run, RunStatus, Schedule
 from agentclock.engine.service import EngineStatus

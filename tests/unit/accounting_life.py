@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
+from agentclock.accounts import Inquiry, account_for
 from agentclock.agno.told_times import due_now, unless_taken_back
-from agentclock.audit import Inquiry, account_for
 from agentclock.core.accounting import Statement
+from agentclock.core.actors import Actor
 from agentclock.core.errors import AgentclockError, CorruptRow, InvalidField
 from agentclock.core.ids import uuid7
 from agentclock.core.instants import iso_utc
@@ -52,7 +53,7 @@ class Life:
         while not self.id:
             draft = {"name": "s", "endpoint": "/x", **self.policies(), **self.timing()}
             with suppress(InvalidField):  # nothing is left to fire
-                self.id = (await self.scheduler.create(draft, by="ada")).id
+                self.id = (await self.scheduler.create(draft, by=Actor("ada"))).id
 
     # what may happen
 
@@ -83,19 +84,21 @@ class Life:
             await self.sql("UPDATE {}runs SET status = 'success', fence = 1, attempt = 1 WHERE status = 'pending'")
 
     async def edited(self) -> None:
-        await self.scheduler.change(self.id, {"description": str(self.random.random()), **self.policies()}, by="bob")
+        await self.scheduler.change(
+            self.id, {"description": str(self.random.random()), **self.policies()}, by=Actor("bob")
+        )
 
     async def retimed(self) -> None:
-        await self.scheduler.change(self.id, self.timing(), by="eve")
+        await self.scheduler.change(self.id, self.timing(), by=Actor("eve"))
 
     async def retimed_to(self, cron_expr: str, **bounds: Any) -> None:
-        await self.scheduler.change(self.id, {"cron_expr": cron_expr, **bounds}, by="eve")
+        await self.scheduler.change(self.id, {"cron_expr": cron_expr, **bounds}, by=Actor("eve"))
 
     async def disabled(self) -> None:
-        await self.scheduler.disable(self.id, by="bob")
+        await self.scheduler.disable(self.id, by=Actor("bob"))
 
     async def enabled(self) -> None:
-        await self.scheduler.enable(self.id, by="bob")
+        await self.scheduler.enable(self.id, by=Actor("bob"))
 
     async def clock_set(self) -> None:
         self.clock.jump(self.random.choice((-26 * HOUR, -3_700, -61, -1, 5_000)))

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.accounting_life import Life
 
+from agentclock.core.actors import Actor
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import Instant, RunStatus
 from agentclock.core.timetable import next_fire
@@ -109,7 +110,7 @@ async def every_minute() -> AsyncIterator[Life]:
     life = Life(1)
     await life.store.open()
     draft = {"name": "s", "endpoint": "/x", "cron_expr": "* * * * *", "overlap": "allow", "catch_up": "all"}
-    life.id = (await life.scheduler.create(draft, by="ada")).id
+    life.id = (await life.scheduler.create(draft, by=Actor("ada"))).id
     life.clock.advance(seconds=600)
     await life.planned()
     yield life
@@ -202,9 +203,9 @@ async def test_a_disabled_schedule_without_revisions_owes_what_it_has_fired(ever
 
 async def test_periods_tell_who_began_them(every_minute: Life) -> None:
     life = every_minute
-    await life.scheduler.disable(life.id, by="bob")
+    await life.scheduler.disable(life.id, by=Actor("bob"))
     life.clock.advance(seconds=3_600)
-    await life.scheduler.enable(life.id, by="eve")
+    await life.scheduler.enable(life.id, by=Actor("eve"))
     life.clock.advance(seconds=300)
     await life.planned()
     found = await life.statement(by_period=True)
@@ -252,7 +253,7 @@ async def test_an_unreadable_timetable_is_unknown_until_it_is_mended(every_minut
 async def test_a_deleted_schedule_keeps_its_accounts(every_minute: Life) -> None:
     life = every_minute
     life.clock.advance(seconds=300)  # five more are due, and go with it
-    await life.scheduler.delete(life.id, by="bob")
+    await life.scheduler.delete(life.id, by=Actor("bob"))
     found = await life.scheduler.accounts.statement(life.id, None, None)
     assert (found.due, found.accounted, found.is_balanced) == (10, 10, True)
 

@@ -12,6 +12,7 @@ from tests.apis import WORKER, World, world
 
 from agentclock.backfilling import Backfilling, BackfillPlan
 from agentclock.cli.backfill import find_schedule, is_engine_alive, standings
+from agentclock.core.actors import Actor
 from agentclock.core.backfills import MOST_FIRES
 from agentclock.core.errors import InvalidField, NotFound
 from agentclock.core.model import Cause, Outcome, OutcomeKind, Run, RunStatus, Schedule
@@ -40,7 +41,7 @@ def _named_s(schedule: Schedule) -> Schedule:
 
 
 async def backfill(here: World, **fields: Any) -> BackfillPlan:
-    return await here.scheduler.backfills.create("s", NIGHT | fields, by="ada")
+    return await here.scheduler.backfills.create("s", NIGHT | fields, by=Actor("ada"))
 
 
 async def rows(here: World, *causes: Cause) -> list[Run]:

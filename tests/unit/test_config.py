@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclock.config import Settings
+from agentclock.config import Settings, TargetEntry
 from agentclock.core.errors import ConfigError
 
 
@@ -31,6 +31,6 @@ def test_an_unknown_setting_is_told_with_those_that_exist_there(tmp_path: Path) 
     file = tmp_path / "agentclock.toml"
     file.write_text('[agentclock]\nconcurency = 1\n[agentclock.targets.a]\nbase_url = "http://a"\nheders = {}\n')
     nested, top = problems(file)
-    assert nested.endswith("no such setting; known are base_url, headers, in_process, kind")
+    assert nested.endswith("no such setting; known are " + ", ".join(sorted(TargetEntry.model_fields)))
     assert "concurency" in top
-    assert "concurrency, connection_limit" in top
+    assert "concurrency, connection_limit, connections_per_client" in top

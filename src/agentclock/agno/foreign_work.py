@@ -14,6 +14,7 @@ from typing import Final
 
 from agentclock.agno.schedule_rows import Row, instant, run_row
 from agentclock.agno.told_times import ToldTimes, due_now
+from agentclock.core.actors import Actor
 from agentclock.core.errors import NotFound
 from agentclock.core.lifecycle import Settlement, settle
 from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, RetryPolicy, RunStatus, Schedule
@@ -89,7 +90,7 @@ class ForeignWork:
                 return schedule if self._told_times.of(schedule) is None else due_now(schedule, now)
 
             with suppress(NotFound):
-                await self._scheduler.alter(schedule_id, change, by=_MARK)
+                await self._scheduler.alter(schedule_id, change, by=Actor(_MARK))
             self._told_times.forget(schedule_id)
 
     async def _next(self, worker_id: str) -> Claim | None:

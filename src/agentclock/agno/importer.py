@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from agentclock.accounts import all_schedules
 from agentclock.agno.importer_cron import Comparer, NextRun
 from agentclock.agno.importer_history import History, read_history
 from agentclock.agno.importer_schedule import Remark, changed_fields, remarks_on, schedule_of
 from agentclock.agno.importer_source import AgnoSource, Row
-from agentclock.audit import all_schedules
+from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, InvalidField, NameTaken
 from agentclock.core.model import SECOND, Instant, Run, Schedule
 from agentclock.ports import Store
@@ -147,7 +148,7 @@ class Importer:
         if self.store is None or report.schedule is None:
             return report
         try:
-            await self.store.insert_schedules([report.schedule], by="import")
+            await self.store.insert_schedules([report.schedule], by=Actor("import", "cli"))
         except NameTaken:
             # Somebody was quicker than we.
             return replace(report, fate=Fate.NAME_TAKEN, why=_taken(report.schedule), schedule=None, remarks=())

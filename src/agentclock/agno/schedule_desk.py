@@ -31,6 +31,7 @@ from agentclock.agno.schedule_rows import (
 )
 from agentclock.agno.told_times import ToldTimes, due_now, unless_taken_back
 from agentclock.agno.unique_names import IdTaken
+from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, InvalidField, NotFound
 from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule
 from agentclock.core.storable import text_fault
@@ -128,7 +129,7 @@ class ScheduleDesk:
                 self._rails.check_nesting(author)
                 self._rails.check_count(await self._made_by_agents(owner))
             by = await name_of(author, owner, self._store)
-            return schedule_row(await self._scheduler.create(draft, user_id=owner, by=by, finish=finish))
+            return schedule_row(await self._scheduler.create(draft, user_id=owner, by=Actor(by), finish=finish))
 
     async def update_schedule(self, author: Author, schedule_id: str, user_id: str | None, values: Row) -> Row | None:
         """None: no such schedule. Asking for a run makes a manual one at once while any engine works on the database;
@@ -163,7 +164,7 @@ class ScheduleDesk:
     async def delete_schedule(self, author: Author, schedule_id: str, user_id: str | None) -> bool:
         by = await name_of(author, user_id, self._store)
         try:
-            await self._scheduler.delete(schedule_id, user_id=user_id, by=by)
+            await self._scheduler.delete(schedule_id, user_id=user_id, by=Actor(by))
         except NotFound:
             return False
         await self._store.delete_foreign_runs(schedule_id)
@@ -186,7 +187,7 @@ class ScheduleDesk:
         if rejected:
             raise ValueError(f"stamp_schedule_provenance cannot write {rejected}")
         try:
-            await self._scheduler.alter(schedule_id, lambda schedule, _: stamped(schedule, stamps), by="agno")
+            await self._scheduler.alter(schedule_id, lambda schedule, _: stamped(schedule, stamps), by=Actor("agno"))
         except NotFound:
             return False
         return True
@@ -281,7 +282,7 @@ class ScheduleDesk:
         it, as agno has it: no fire of the timetable is missed by that."""
         taken_back: list[Instant] = []
         guard = partial(unless_taken_back, taken_back.append)
-        schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id, by=by, guard=guard)
+        schedule = await self._scheduler.alter(schedule_id, change, user_id=user_id, by=Actor(by), guard=guard)
         if taken_back:
             self._log.warning("asked_run_taken_back", schedule=schedule_id, asked_at=taken_back[-1])
         return schedule

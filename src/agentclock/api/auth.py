@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
 
+from agentclock.core.actors import Actor
 from agentclock.core.model import Target
 
 
@@ -21,16 +22,22 @@ class Permission(StrEnum):
     DELETE = "schedules:delete"
     CANCEL = "runs:cancel"
     APPROVE = "runs:approve"
+    ADMIN = "agent_os:admin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """`user_id`: the owner to whose rows the caller is confined, None: not confined. `owner`: whom new schedules of
-    the caller belong to. `name`: whom records name."""
+    the caller belong to. `name`: whom records name. `source`: the address that the request came from."""
 
     user_id: str | None = None
     owner: str | None = None
     name: str | None = None
+    source: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.name, self.source)
 
 
 class Guard(Protocol):
@@ -68,7 +75,8 @@ class Admission:
 
     async def __call__(self, request: Request) -> None:
         if _CALLER not in request.scope:
-            request.scope[_CALLER] = await self.guard.admit(request, self.permission)
+            caller = await self.guard.admit(request, self.permission)
+            request.scope[_CALLER] = replace(caller, source=request.client.host if request.client else None)
 
 
 def admission_of(dependencies: Sequence[Dependency]) -> Admission | None:

@@ -78,7 +78,7 @@ class BackfillRoutes:
         or 200 if nothing was made: a dry run, or every fire has its run already."""
         schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
         await self._guard.may_call(request, schedule.target)
-        plan = await self._scheduler.backfills.create(schedule_id, draft, user_id=caller.user_id, by=caller.name)
+        plan = await self._scheduler.backfills.create(schedule_id, draft, user_id=caller.user_id, by=caller.actor)
         if plan.backfill is not None:
             response.status_code = HTTPStatus.CREATED
             response.headers["Location"] = request.url.path.rstrip("/")

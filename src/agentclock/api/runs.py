@@ -113,7 +113,7 @@ class RunRoutes:
         with the run as it stands when the wait is over, and its Location. A cancelled run is not tried again."""
         seconds = preferred_wait(prefer, self._wait_seconds) if wait is None else wait
         detail = await self._runs.cancel(
-            schedule_id, run_id, user_id=caller.user_id, by=caller.name, wait_seconds=seconds
+            schedule_id, run_id, user_id=caller.user_id, by=caller.actor, wait_seconds=seconds
         )
         return _answer(detail, request, response, is_done=detail.run.status.is_final)
 
@@ -131,7 +131,7 @@ class RunRoutes:
         or answer each thing singly. Answers 202 with the run, or 200 if it is over or paused again within `wait`. 409:
         it waits for nothing, or somebody else was quicker."""
         detail = await self._runs.continue_(
-            schedule_id, run_id, answers, user_id=caller.user_id, by=caller.name, wait_seconds=wait or 0
+            schedule_id, run_id, answers, user_id=caller.user_id, by=caller.actor, wait_seconds=wait or 0
         )
         return _answer(detail, request, response, is_done=detail.is_settled)
 

@@ -58,7 +58,7 @@ class ScheduleRoutes:
         """Create a schedule. At most one of cron_expr, run_at and interval_seconds; none: it runs on demand."""
         target = Target(name=draft.target, method=draft.method, endpoint=draft.endpoint, payload=draft.payload)
         await self._guard.may_call(request, target)
-        schedule = await self._scheduler.create(draft, user_id=caller.owner, by=caller.name)
+        schedule = await self._scheduler.create(draft, user_id=caller.owner, by=caller.actor)
         response.headers["Location"] = f"{request.url.path.rstrip('/')}/{schedule.id}"
         response.headers["ETag"] = f'"{schedule.version}"'
         return schemas.schedule_detail_out(schedule, self._scheduler.describe(schedule))
@@ -88,14 +88,14 @@ class ScheduleRoutes:
         others. The next fire is recomputed, from now, only if the timetable changes."""
         version = await self._check_target(request, schedule_id, patch, caller, expected_version(if_match))
         schedule = await self._scheduler.change(
-            schedule_id, patch, user_id=caller.user_id, expected_version=version, by=caller.name
+            schedule_id, patch, user_id=caller.user_id, expected_version=version, by=caller.actor
         )
         response.headers["ETag"] = f'"{schedule.version}"'
         return schemas.schedule_detail_out(schedule, self._scheduler.describe(schedule))
 
     async def delete_schedule(self, schedule_id: ScheduleId, caller: TheCaller) -> None:
         """Delete a schedule; its pending runs are cancelled."""
-        await self._scheduler.delete(schedule_id, user_id=caller.user_id, by=caller.name)
+        await self._scheduler.delete(schedule_id, user_id=caller.user_id, by=caller.actor)
 
     async def enable_schedule(
         self, schedule_id: ScheduleId, request: Request, caller: TheCaller
@@ -103,12 +103,12 @@ class ScheduleRoutes:
         """Let it fire from now on; what was due meanwhile is not made up."""
         schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
         await self._guard.may_call(request, schedule.target)
-        schedule = await self._scheduler.enable(schedule_id, user_id=caller.user_id, by=caller.name)
+        schedule = await self._scheduler.enable(schedule_id, user_id=caller.user_id, by=caller.actor)
         return schemas.schedule_state_out(schedule)
 
     async def disable_schedule(self, schedule_id: ScheduleId, caller: TheCaller) -> schemas.ScheduleState:
         """Let it fire no more; runs that exist go on."""
-        schedule = await self._scheduler.disable(schedule_id, user_id=caller.user_id, by=caller.name)
+        schedule = await self._scheduler.disable(schedule_id, user_id=caller.user_id, by=caller.actor)
         return schemas.schedule_state_out(schedule)
 
     async def trigger_schedule(

@@ -19,6 +19,7 @@ from agentclock.backfilling import Backfilling, BackfillPlan
 from agentclock.backfilling import Progress as Standing
 from agentclock.cli.options import ConfigFile, Database, load_settings
 from agentclock.config import Settings
+from agentclock.core.actors import Actor
 from agentclock.core.backfills import Backfill, Choice, Existing
 from agentclock.core.errors import AgentclockError, InvalidField
 from agentclock.core.instants import iso_utc
@@ -108,7 +109,7 @@ async def _backfill(settings: Settings, named: str, draft: dict[str, Any], *, wa
     async with _opened(settings) as (store, wakeup, clock):
         schedule = await find_schedule(store, named)
         backfilling = Backfilling(store, wakeup=wakeup.send)
-        plan = await backfilling.create(schedule.id, draft, by="cli")
+        plan = await backfilling.create(schedule.id, draft, by=Actor("cli", "cli"))
         if draft["dry_run"]:
             console.print(_table(plan))
         console.print(_summary(plan), soft_wrap=True)

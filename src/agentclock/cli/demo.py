@@ -17,6 +17,7 @@ from agentclock.cli.demo_view import DemoView, LineView, LiveView
 from agentclock.cli.serve import bind, make_clockwork
 from agentclock.cli.server import Server
 from agentclock.config import Settings
+from agentclock.core.actors import Actor
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND
 from agentclock.ports import PageRequest
@@ -139,4 +140,4 @@ async def _create_schedules(clockwork: Clockwork) -> None:
             "payload": {"message": "Say hello, this is the first run!"},
         },
     ):
-        await clockwork.scheduler.create(draft, by="demo")
+        await clockwork.scheduler.create(draft, by=Actor("demo", "cli"))

@@ -9,8 +9,8 @@ from typing import Final
 
 from rich.table import Table
 
+from agentclock.accounts import Inquiry, account_for, kept_since_of
 from agentclock.api.accounts import timetable_text
-from agentclock.audit import Inquiry, account_for, kept_since_of
 from agentclock.cli.findings import Finding, Verdict
 from agentclock.config import Settings
 from agentclock.core.accounting import Statement

@@ -8,10 +8,14 @@ AgentclockError
 │   ├── NotPaused       an answer to a run that waits for none (409)
 │   ├── GuardRail       an agent would schedule more than it may (409)
 │   ├── SchemaBehind    the database's schema lacks what this needs (409)
+│   ├── LimitReached    the owner has as many as an owner may have (409)
+│   ├── TooOld          the occurrence that a trigger names is over (409)
 │   └── VersionConflict  somebody else changed the row first (409)
 ├── Denied              the caller may not do this
 │   ├── Unauthenticated  who is asking? (401)
 │   └── Forbidden       known, but not allowed (403)
+├── KeyReused           an Idempotency-Key came again with another request (422)
+├── TooManyRequests     faster than a client may be (429)
 ├── NotFound            no such row for this caller (404)
 ├── Unavailable         a part we need is not there right now (503)
 │   ├── StoreUnavailable  the database does not answer
@@ -78,6 +82,22 @@ class SchemaBehind(Conflict):
         self.step = step
 
 
+class LimitReached(Conflict):
+    """`limit` is what the setting allows; the message names the setting."""
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class TooOld(Conflict):
+    """`fire_at` of a trigger is older than it may be: the outside clock came too late, or repeats itself."""
+
+    def __init__(self, max_age_seconds: int) -> None:
+        super().__init__(f"fire_at is older than max_age_seconds ({max_age_seconds} s): nothing was started")
+        self.max_age_seconds = max_age_seconds
+
+
 class VersionConflict(Conflict):
     def __init__(self) -> None:
         super().__init__("Schedule was changed by somebody else in the meantime; read it again and repeat")
@@ -93,6 +113,23 @@ class Unauthenticated(Denied):
 
 class Forbidden(Denied):
     """The caller is known and lacks a permission."""
+
+
+class KeyReused(AgentclockError):
+    """The same Idempotency-Key came with a different request: nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Idempotency-Key was used before with a different request: use a new key, or send the same request again"
+        )
+
+
+class TooManyRequests(AgentclockError):
+    """`retry_after_seconds`: when the next request will be answered."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("Too many requests: slow down")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class NotFound(AgentclockError):

@@ -9,7 +9,7 @@ skipped, missed are born final: a fire that made no run
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agentclock.core.model import (
@@ -53,7 +53,7 @@ class Settlement:
     `status` and `available_at` are the run's; `attempt` is the run's counter afterwards. `attempt_status` is the
     end of attempt number `attempt_number` (running: it goes on in other hands), or None when the attempt never
     happened and its row goes away. `instruction`: with what the run goes on. `approval_due_at`, `review_at`: as in
-    `Run`.
+    `Run`. `claim`: what was settled, for those who tell of it.
     """
 
     run_id: str
@@ -71,6 +71,7 @@ class Settlement:
     instruction: Instruction | None = None
     review_at: Instant | None = None
     approval_due_at: Instant | None = None
+    claim: Claim | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_retry(self) -> bool:
@@ -210,4 +211,5 @@ def _settlement(
         refusals=0 if spent else run.refusals + 1,
         ended_at=now,
         outcome=outcome,
+        claim=claim,
     )

@@ -237,6 +237,17 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerNote:
+    """What the trigger of a manual run said of it. `payload` counts instead of the schedule's if `has_payload`: it is
+    the whole one, merged already. `by`: who triggered it."""
+
+    reason: str | None = None
+    by: str | None = None
+    has_payload: bool = False
+    payload: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The execution of one fire, all attempts included. For `skipped` and `missed`, one row stands for
     `fire_count` consecutive fires from `fire_at` to `last_fire_at`.
@@ -281,6 +292,7 @@ class Run:
     output: Json = None
     requirements: Json = None
     metrics: Json = None
+    trigger_note: TriggerNote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +352,7 @@ class Outcome:
     `retryable` says whether the same call could succeed next time; `retry_after_seconds` is the target's own wish.
     REFUSED means that the target accepted nothing: no connection, so trying again costs no attempt.
     DETACHED: the worker lets go of a run whose agent goes on; another worker takes it up.
+    `disables`: the schedule must not fire again, for this reason; it is disabled when the run is settled.
     """
 
     kind: OutcomeKind
@@ -354,3 +367,4 @@ class Outcome:
     requirements: Json = None
     metrics: Json = None
     usage: Usage | None = None
+    disables: str | None = None

@@ -1,8 +1,9 @@
 """All that the engine and the use cases need from the world. Every port has at least two real implementations."""
 
-from agentclock.ports.execution import Executor, RunContext, Said
+from agentclock.ports.execution import Executor, Permits, RunContext, Said
 from agentclock.ports.records import (
     Accounting,
+    AuditFilter,
     Backlog,
     Beat,
     ChangeFunction,
@@ -12,12 +13,14 @@ from agentclock.ports.records import (
     Fired,
     ForeignRun,
     LoggedEvent,
+    NoticeFilter,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
     ScheduleFilter,
     StoreHealth,
+    Triggered,
     UsageTotal,
     WorkerInfo,
     WorkerRow,
@@ -27,6 +30,7 @@ from agentclock.ports.world import Clock, News, Wakeup
 
 __all__ = [
     "Accounting",
+    "AuditFilter",
     "Backlog",
     "Beat",
     "ChangeFunction",
@@ -39,8 +43,10 @@ __all__ = [
     "ForeignRun",
     "LoggedEvent",
     "News",
+    "NoticeFilter",
     "Page",
     "PageRequest",
+    "Permits",
     "PlanFunction",
     "RunContext",
     "RunFilter",
@@ -48,6 +54,7 @@ __all__ = [
     "ScheduleFilter",
     "Store",
     "StoreHealth",
+    "Triggered",
     "UsageTotal",
     "Wakeup",
     "WorkerInfo",

@@ -50,6 +50,16 @@ class RunContext:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class Permits(Protocol):
+    """Whether owners still may have their targets called, asked just before a request leaves.
+
+    Real: OwnerPermits (by the scopes of the owners' tokens), AgnoPermits (by the rules of the AgentOS that hosts us).
+    """
+
+    async def refusal(self, claim: Claim) -> str | None:
+        """Why the schedule must not be run for its owner (any more), None: it may be. Raises StoreUnavailable."""
+
+
 class Executor(Protocol):
     """Makes one attempt. Real: HttpExecutor, AgentOSExecutor (and a chooser of both); tests: ScriptedExecutor.
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from agentclock.core.audit import Action
 from agentclock.core.errors import CorruptRow
 from agentclock.core.model import Cause, Claim, Instant, Json, Run, RunStatus, Schedule, Usage
+from agentclock.core.notices import NoticeStatus
 from agentclock.core.planning import Absence, Plan, Situation
 
 Row = TypeVar("Row")
@@ -15,9 +17,11 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleFilter:
-    """`target` matches the named base URL, the agent, team or workflow id, or the whole endpoint."""
+    """`target` matches the named base URL, the agent, team or workflow id, or the whole endpoint. `name`: the whole
+    name, exactly; `name_contains`: a part of it, in any case."""
 
     user_id: str | None = None
+    name: str | None = None
     enabled: bool | None = None
     name_contains: str | None = None
     tag: str | None = None
@@ -34,6 +38,36 @@ class RunFilter:
     causes: tuple[Cause, ...] = ()
     since: Instant | None = None
     until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """`since` and `until` bound the time: since <= at < until. `user_id`: only what is about this owner's schedules."""
+
+    user_id: str | None = None
+    actor: str | None = None
+    actions: tuple[Action, ...] = ()
+    schedule_id: str | None = None
+    run_id: str | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeFilter:
+    user_id: str | None = None
+    webhook: str | None = None
+    status: NoticeStatus | None = None
+    schedule_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """`is_replay`: the run is the one that an earlier trigger with the same key made."""
+
+    schedule: Schedule
+    run: Run
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

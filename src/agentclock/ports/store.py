@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from agentclock.core.actors import Actor
+from agentclock.core.audit import AuditEntry
 from agentclock.core.backfills import Backfill
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.core.notices import Delivery, NoticeRow
+from agentclock.core.owners import Owner
 from agentclock.core.revisions import Revision
+from agentclock.core.triggers import TriggerKey
 from agentclock.ports.records import (
     Accounting,
+    AuditFilter,
     Backlog,
     Beat,
     ChangeFunction,
@@ -20,12 +26,14 @@ from agentclock.ports.records import (
     Fired,
     ForeignRun,
     LoggedEvent,
+    NoticeFilter,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
     ScheduleFilter,
     StoreHealth,
+    Triggered,
     UsageTotal,
     WorkerInfo,
     WorkerRow,
@@ -52,8 +60,13 @@ class Store(Protocol):
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: str | None = None) -> None:
-        """All or none, each with its first revision; `by`: who made them. Raises NameTaken."""
+    # `by`: who does it. Where it is given, an entry in the audit log is part of the transaction.
+
+    async def insert_schedules(
+        self, schedules: Sequence[Schedule], *, by: Actor | None = None, owner_limit: int | None = None
+    ) -> None:
+        """All or none, each with its first revision. `owner_limit`: no owner may have more schedules afterwards; those
+        without an owner are not counted. Raises NameTaken, LimitReached."""
 
     async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
         """`user_id` narrows to the rows of one owner. Raises CorruptRow."""
@@ -65,7 +78,7 @@ class Store(Protocol):
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
     ) -> Schedule:
         """Locks the row, writes what `change` makes of it with version + 1, updated_at and a revision that names `by`
         (nothing if it is equal).
@@ -73,7 +86,7 @@ class Store(Protocol):
         Raises NotFound, NameTaken, VersionConflict, CorruptRow, and whatever `change` raises.
         """
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: str | None = None) -> bool:
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: Actor | None = None) -> bool:
         """Gone for every reader at once; its pending runs are cancelled; its history is purged later."""
 
     async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]: ...
@@ -104,6 +117,20 @@ class Store(Protocol):
         Raises NotFound, and whatever `plan` raises.
         """
 
+    async def trigger(
+        self,
+        schedule_id: str,
+        plan: PlanFunction,
+        *,
+        user_id: str | None = None,
+        key: TriggerKey | None = None,
+        by: Actor | None = None,
+    ) -> Triggered:
+        """As `fire_one`, but a `key` that was used for this schedule within KEY_HOURS answers the run that it made.
+
+        Raises KeyReused (its fingerprint differs), NotFound, and whatever `plan` raises.
+        """
+
     async def claim(self, worker_id: str, limit: int) -> Claimed:
         """Takes available pending runs, oldest first: attempt + 1, fence + 1, an attempts row each."""
 
@@ -113,14 +140,14 @@ class Store(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
         """Writes each settlement whose fence still holds and answers their run ids; lets waiting runs go."""
 
-    async def request_cancel(self, run_id: str, why: str = "cancelled") -> RunStatus | None:
+    async def request_cancel(self, run_id: str, why: str = "cancelled", *, by: Actor | None = None) -> RunStatus | None:
         """Answers the state afterwards, None: no such run.
 
         Pending before an attempt: cancelled at once. Running: marked for its worker. Paused, or pending with an agent
         run: pending with the instruction to cancel it. Over: nothing changes.
         """
 
-    async def instruct(self, run_id: str, instruction: Instruction) -> Run | None:
+    async def instruct(self, run_id: str, instruction: Instruction, *, by: Actor | None = None) -> Run | None:
         """A paused run becomes pending, available at once, with `instruction`. None: it is not paused (any more)."""
 
     async def paused_due(self, limit: int) -> list[Claim]:
@@ -131,7 +158,7 @@ class Store(Protocol):
 
     # backfills
 
-    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
+    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run], *, by: Actor | None = None) -> int:
         """Writes it and those of its runs (pending, waiting, with its `created_at`) whose ids are new, lets as many go
         as may run at a time, and answers how many were written (also as the stored backfill's `fires`).
 
@@ -144,7 +171,7 @@ class Store(Protocol):
     async def backfill_states(self, backfill: Backfill) -> dict[RunStatus, int]:
         """How many of its runs (those in its range with its `created_at`) are in which state."""
 
-    async def cancel_backfill(self, backfill_id: str) -> int | None:
+    async def cancel_backfill(self, backfill_id: str, *, by: Actor | None = None) -> int | None:
         """Those of its runs (they have its `created_at`) that did not begin are cancelled at once, the others marked.
 
         Answers how many that were, None: no such backfill.
@@ -236,3 +263,40 @@ class Store(Protocol):
 
     async def delete_foreign_runs(self, schedule_id: str, before: Instant | None = None) -> int:
         """Those completed before `before`, or all. Answers how many."""
+
+    # the audit log (all of these, and those below, raise SchemaBehind)
+
+    async def audit(self, where: AuditFilter, page: PageRequest) -> Page[AuditEntry]:
+        """Newest first."""
+
+    # owners
+
+    async def see_owner(self, user_id: str, scopes: Sequence[str], issued_at: Instant | None) -> None:
+        """Notes what an owner's token grants. One that was issued before the noted one changes nothing but `seen_at`,
+        and none lifts a revocation."""
+
+    async def owner(self, user_id: str) -> Owner | None: ...
+
+    async def owners(self, page: PageRequest) -> Page[Owner]:
+        """In the order of their ids."""
+
+    async def revoke_owner(self, user_id: str, revoked: bool, *, by: Actor) -> Owner:
+        """Revokes or restores, also an owner who was never seen. Doing it twice changes nothing."""
+
+    # notices
+
+    async def claim_notices(self, limit: int, lease_seconds: float) -> list[NoticeRow]:
+        """Pending notices whose time has come, oldest first, `tries` raised by one. Nobody else gets them within
+        `lease_seconds`."""
+
+    async def settle_notices(self, deliveries: Sequence[Delivery]) -> None:
+        """Writes each whose `tries` is still the notice's own; one that is delivered stays so."""
+
+    async def next_notice_ms(self) -> int | None:
+        """How long until the next pending notice is to be tried, by the ruling clock; None: there is none."""
+
+    async def notices(self, where: NoticeFilter, page: PageRequest) -> Page[NoticeRow]:
+        """Newest first."""
+
+    async def retry_notice(self, notice_id: str, *, user_id: str | None = None, by: Actor | None = None) -> bool:
+        """Lets a dead notice be tried again, from its first try on. False: there is no such one (any more)."""

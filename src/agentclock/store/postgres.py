@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
 
+from agentclock.core.actors import Actor
 from agentclock.core.backfills import Backfill
 from agentclock.core.errors import ConfigError, NameTaken
 from agentclock.core.lifecycle import Settlement
@@ -135,7 +136,7 @@ class PostgresStore:
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: str | None = None) -> None:
+    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: Actor | None = None) -> None:
         if not schedules:
             return
         try:
@@ -153,7 +154,7 @@ class PostgresStore:
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
     ) -> Schedule:
         wanted: list[Schedule] = []
 
@@ -168,7 +169,7 @@ class PostgresStore:
         except asyncpg.UniqueViolationError as error:
             raise NameTaken(wanted[0].name) from error
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: str | None = None) -> bool:
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: Actor | None = None) -> bool:
         return await self._write(postgres_schedules.delete_schedule, schedule_id, user_id, by)
 
     async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:

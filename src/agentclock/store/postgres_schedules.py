@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, Schedule
 from agentclock.core.revisions import Revision
@@ -30,7 +31,7 @@ _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 _NOW = len(SCHEDULE_COLUMNS)
 
 
-async def insert_schedules(session: Session, schedules: Sequence[Schedule], by: str | None) -> None:
+async def insert_schedules(session: Session, schedules: Sequence[Schedule], by: Actor | None) -> None:
     rows = [_values(schedule) for schedule in schedules]
     await session.rows("insert_schedules", **{name: [row[name] for row in rows] for name in rows[0]})
     await _note(session, created(schedules, by))
@@ -85,7 +86,7 @@ async def change_schedule(
     change: ChangeFunction,
     user_id: str | None,
     expected_version: int | None,
-    by: str | None,
+    by: Actor | None,
 ) -> Schedule:
     schedule, now = await _locked(session, schedule_id, user_id)
     if expected_version is not None and schedule.version != expected_version:
@@ -99,7 +100,7 @@ async def change_schedule(
     return after
 
 
-async def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: str | None) -> bool:
+async def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: Actor | None) -> bool:
     schedule_id = clean_text(schedule_id) or ""
     row = await session.row("lock_schedule", id=schedule_id, user_id=clean_text(user_id))
     if row is None:

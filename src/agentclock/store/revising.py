@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from agentclock.core.actors import Actor, name_of
 from agentclock.core.errors import CorruptRow
 from agentclock.core.model import Instant, Schedule
 from agentclock.core.revisions import Revision, RevisionKind
@@ -14,17 +15,17 @@ from agentclock.store.columns import TABLES
 from agentclock.store.rows import clean_text, decode_schedule, encode_json, encode_schedule
 
 #: Who disables a schedule that cannot be planned.
-OURSELVES: Final = "agentclock"
+OURSELVES: Final = Actor("agentclock")
 
 
-def created(schedules: Iterable[Schedule], by: str | None) -> list[Revision]:
+def created(schedules: Iterable[Schedule], by: Actor | None) -> list[Revision]:
     """The first revisions of new schedules, in force since their timetables are: a fire may be due before the row is
     written."""
     return [
         Revision(
             version=schedule.version,
             at=max(schedule.created_at, schedule.timetable_since),
-            by=by,
+            by=name_of(by),
             kind=RevisionKind.CREATED,
             schedule=schedule,
         )
@@ -32,15 +33,15 @@ def created(schedules: Iterable[Schedule], by: str | None) -> list[Revision]:
     ]
 
 
-def changed(before: Schedule, after: Schedule, now: Instant, by: str | None) -> list[Revision]:
+def changed(before: Schedule, after: Schedule, now: Instant, by: Actor | None) -> list[Revision]:
     """What a change of a schedule is to leave. The first one counts only if the version has no revision yet."""
-    made = Revision(version=after.version, at=now, by=by, kind=RevisionKind.CHANGED, schedule=after)
+    made = Revision(version=after.version, at=now, by=name_of(by), kind=RevisionKind.CHANGED, schedule=after)
     return [_found(before), made]
 
 
-def deleted(before: Schedule, now: Instant, by: str | None) -> list[Revision]:
+def deleted(before: Schedule, now: Instant, by: Actor | None) -> list[Revision]:
     after = replace(before, version=before.version + 1, enabled=False, next_fire_at=None)
-    made = Revision(version=after.version, at=now, by=by, kind=RevisionKind.DELETED, schedule=after)
+    made = Revision(version=after.version, at=now, by=name_of(by), kind=RevisionKind.DELETED, schedule=after)
     return [_found(before), made]
 
 

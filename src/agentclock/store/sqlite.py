@@ -13,6 +13,7 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from agentclock import __version__
+from agentclock.core.actors import Actor
 from agentclock.core.backfills import Backfill
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
@@ -128,7 +129,7 @@ class SqliteStore:
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: str | None = None) -> None:
+    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: Actor | None = None) -> None:
         await self._write(sqlite_schedules.insert_schedules, schedules, by)
 
     async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
@@ -141,11 +142,11 @@ class SqliteStore:
         *,
         user_id: str | None = None,
         expected_version: int | None = None,
-        by: str | None = None,
+        by: Actor | None = None,
     ) -> Schedule:
         return await self._write(sqlite_schedules.change_schedule, schedule_id, change, user_id, expected_version, by)
 
-    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: str | None = None) -> bool:
+    async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: Actor | None = None) -> bool:
         return await self._write(sqlite_schedules.delete_schedule, schedule_id, user_id, by)
 
     async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
@@ -23,7 +24,7 @@ from agentclock.store.sqlite_file import Session, id_list
 _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 
 
-def insert_schedules(session: Session, schedules: Sequence[Schedule], by: str | None) -> None:
+def insert_schedules(session: Session, schedules: Sequence[Schedule], by: Actor | None) -> None:
     for schedule in schedules:
         try:
             session.run("insert_schedule", **encode_schedule(schedule))
@@ -63,7 +64,7 @@ def change_schedule(
     change: ChangeFunction,
     user_id: str | None,
     expected_version: int | None,
-    by: str | None,
+    by: Actor | None,
 ) -> Schedule:
     schedule = get_schedule(session, schedule_id, user_id)
     if schedule is None:
@@ -82,7 +83,7 @@ def change_schedule(
     return after
 
 
-def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: str | None) -> bool:
+def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: Actor | None) -> bool:
     schedule_id, user_id = clean_text(schedule_id) or "", clean_text(user_id)
     row = session.row("get_schedule", id=schedule_id, user_id=user_id)
     if row is None:

@@ -15,58 +15,27 @@ headers = { X-Team = "clock" }
 
 from __future__ import annotations
 
-import json
-import os
-import tomllib
-from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agentclock.config.entries import NAME_LENGTH, LogFormat, TargetEntry, WebhookEntry
+from agentclock.config.safety import SafetySettings
+from agentclock.config.sources import (
+    ENV_PREFIX,
+    borrowed,
+    parse_targets,
+    read_file,
+    read_named_files,
+    unset_in_environment,
+)
 from agentclock.core.errors import ConfigError
 from agentclock.core.pings import ping_url_fault
 
-ENV_PREFIX = "AGENTCLOCK_"
-TARGET_NAME_LENGTH = 64
 
-
-class TargetKind(StrEnum):
-    """What stands behind a base URL. On `agentos` the run endpoints of agents, teams and workflows are called the
-    way AgentOS wants it; every other endpoint, and everything on `http`, is a plain request."""
-
-    AGENTOS = "agentos"
-    HTTP = "http"
-
-
-class TargetEntry(BaseModel):
-    """A named base URL. `headers` are sent with every request and never stored or shown.
-
-    `in_process`: the app that agentclock is embedded in, called without a network; it needs no base URL.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_url: str = ""
-    kind: TargetKind = TargetKind.AGENTOS
-    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    in_process: bool = False
-
-    @model_validator(mode="after")
-    def _check_base_url(self) -> Self:
-        if not self.base_url and not self.in_process:
-            raise ValueError("a target needs a base_url")
-        return self
-
-
-class LogFormat(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-
-
-class Settings(BaseSettings):
+class Settings(SafetySettings):
     """Everything that can be set. Units are in the names."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True)
@@ -87,6 +56,12 @@ class Settings(BaseSettings):
     targets: Annotated[dict[str, TargetEntry], NoDecode] = Field(
         default_factory=lambda: {"default": TargetEntry(base_url="http://127.0.0.1:8000")},
         description="Named base URLs: name=url,name=url or JSON.",
+    )
+    public_url: str | None = Field(
+        default=None, description="Where people and outside clocks reach this server; none: http://<host>:<port>."
+    )
+    webhooks: dict[str, WebhookEntry] = Field(
+        default_factory=dict, description="Who is told of failures, misses and the like: JSON, or a table in the file."
     )
     concurrency: int = Field(default=100, ge=1, le=10_000, description="Runs that one process executes at a time.")
     poll_seconds: float = Field(
@@ -167,10 +142,18 @@ class Settings(BaseSettings):
     @classmethod
     def _check_names(cls, targets: dict[str, TargetEntry]) -> dict[str, TargetEntry]:
         # What no schedule could name would be of no use.
-        unfit = [name for name in targets if not name.strip() or len(name) > TARGET_NAME_LENGTH]
+        unfit = [name for name in targets if not name.strip() or len(name) > NAME_LENGTH]
         if unfit:
-            raise ValueError(f"a target's name has 1 to {TARGET_NAME_LENGTH} characters, unlike {unfit[0]!r}")
+            raise ValueError(f"a target's name has 1 to {NAME_LENGTH} characters, unlike {unfit[0]!r}")
         return targets
+
+    @field_validator("port", "worker_port", mode="before")
+    @classmethod
+    def _without_links(cls, value: object) -> object:
+        """Kubernetes tells containers of a service named agentclock by AGENTCLOCK_PORT=tcp://... That is no port."""
+        if isinstance(value, str) and value.startswith("tcp://"):
+            return cls.model_fields["port"].default
+        return value
 
     @field_validator("engine_ping_url")
     @classmethod
@@ -180,7 +163,13 @@ class Settings(BaseSettings):
         return url
 
     @field_validator(
-        "worker_port", "history_days", "guard_max_schedules", "guard_min_interval_seconds", "otel", mode="before"
+        "worker_port",
+        "history_days",
+        "guard_max_schedules",
+        "guard_min_interval_seconds",
+        "schedules_per_owner",
+        "otel",
+        mode="before",
     )
     @classmethod
     def _read_none(cls, value: object) -> object:
@@ -204,56 +193,18 @@ class Settings(BaseSettings):
         Raises ConfigError with every problem at once.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
+        lesser = borrowed() | read_file(config_file) | read_named_files()
         try:
-            return cls(**(_unset_in_environment(_read_file(config_file)) | given))
+            return cls(**(unset_in_environment(lesser) | given))
         except ValidationError as error:
             raise ConfigError([_sentence(problem) for problem in error.errors()]) from None
-
-
-def parse_targets(text: str) -> dict[str, object]:
-    """`name=url,name=url`, a bare URL (the default target), or a JSON object of either URLs or settings."""
-    text = text.strip()
-    if text.startswith("{"):
-        try:
-            named = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON: {error}") from None
-        return {name: {"base_url": value} if isinstance(value, str) else value for name, value in named.items()}
-    targets: dict[str, object] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, url = item.partition("=")
-        if not equals or "://" in name:
-            name, url = "default", item
-        if name.strip() in targets:
-            raise ValueError(f"target '{name.strip()}' is given twice")
-        targets[name.strip()] = {"base_url": url.strip()}
-    return targets
-
-
-def _read_file(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"config file {path}: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"config file {path}: {error}"]) from None
-    section = content.get("agentclock", content)
-    return section if isinstance(section, dict) else {}
-
-
-def _unset_in_environment(values: dict[str, Any]) -> dict[str, Any]:
-    """What the file says and the environment does not overrule."""
-
-    present = {name.upper() for name in os.environ}
-    return {name: value for name, value in values.items() if f"{ENV_PREFIX}{name.upper()}" not in present}
 
 
 def _sentence(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "settings"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        known = Settings.model_fields if len(problem["loc"]) == 1 else TargetEntry.model_fields
+        entry = WebhookEntry if problem["loc"][0] == "webhooks" else TargetEntry
+        known = Settings.model_fields if len(problem["loc"]) == 1 else entry.model_fields
         message = f"no such setting; known are {', '.join(sorted(known))}"
     return f"{where} ({ENV_PREFIX}{where.split('.')[0].upper()}): {message}"

@@ -1,0 +1,1 @@
+"""Who is asking: security keys, JSON Web Tokens, and what they allow."""

@@ -1,0 +1,31 @@
+"""Owners of schedules, and what they may have called: known from the tokens that they showed last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentclock.core.model import Instant, Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """`scopes` as the owner's newest token grants them; `issued_at`: that token's `iat`, so that an older token with
+    wider scopes brings nothing back. `revoked_at` set: whatever any token says, the owner may have nothing called."""
+
+    user_id: str
+    scopes: tuple[str, ...] = ()
+    issued_at: Instant | None = None
+    seen_at: Instant
+    revoked_at: Instant | None = None
+    revoked_by: str | None = None
+
+
+def foreign_claim(payload: Json, owner: str | None) -> str | None:
+    """What is wrong with a payload that claims to speak for somebody else than the schedule's owner, None: nothing.
+
+    A schedule without an owner speaks for whom its payload names.
+    """
+    claimed = payload.get("user_id") if isinstance(payload, dict) else None
+    if owner is None or claimed in (None, owner):
+        return None
+    return f"the payload claims to be user {claimed!r}, but the schedule belongs to {owner!r}: leave user_id out"

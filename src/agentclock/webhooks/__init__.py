@@ -1,0 +1,1 @@
+"""Notices out: signed messages to receivers, delivered until they arrive."""
