@@ -13,6 +13,7 @@ from tests.agno_host import SECRET, as_user, living
 
 from agentclock.agno import attach
 from agentclock.app import Clockwork
+from agentclock.core.actors import Actor
 
 AUTHENTICATION: dict[str, dict[str, Any]] = {
     "none": {},
