@@ -296,6 +296,7 @@ def _use_cases(
         publish=publish,
         targets=tuple(settings.targets),
         history_days=settings.history_days,
+        trigger_max_age_seconds=settings.trigger_max_age_seconds,
     )
     runs = Runs(store, clock=clock, wakeup=wake, cancel_here=engine.cancel, publish=publish, watch=bus.watch)
     return scheduler, runs

@@ -134,7 +134,7 @@ class Backfilling:
             by=name_of(by),
             created_at=now,
         )
-        made = await self._store.insert_backfill(backfill, runs_of(backfill, schedule, plan.choices))
+        made = await self._store.insert_backfill(backfill, runs_of(backfill, schedule, plan.choices), by=by)
         self._wakeup()
         self._log.info(
             "backfill_created",
@@ -161,10 +161,12 @@ class Backfilling:
             raise NotFound("Backfill")
         return await self._progress(found)
 
-    async def cancel(self, schedule_id: str, backfill_id: str, *, user_id: str | None = None) -> Progress:
+    async def cancel(
+        self, schedule_id: str, backfill_id: str, *, user_id: str | None = None, by: Actor | None = None
+    ) -> Progress:
         """Its runs that wait are cancelled, those that have begun are told to stop. Raises NotFound, CorruptRow."""
         await self.get(schedule_id, backfill_id, user_id=user_id)
-        if await self._store.cancel_backfill(backfill_id) is None:
+        if await self._store.cancel_backfill(backfill_id, by=by) is None:
             raise NotFound("Backfill")
         self._wakeup()
         return await self.get(schedule_id, backfill_id, user_id=user_id)

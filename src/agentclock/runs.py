@@ -78,11 +78,13 @@ class Answers(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDetail:
-    """`schedule_name`: where runs of several schedules are listed; None: not asked for, or the schedule is gone."""
+    """`schedule_name`: where runs of several schedules are listed; None: not asked for, or the schedule is gone.
+    `is_replay`: the run was there before, by an earlier trigger with the same key."""
 
     run: Run
     attempts: tuple[Attempt, ...] = ()
     schedule_name: str | None = None
+    is_replay: bool = False
 
     @property
     def is_settled(self) -> bool:

@@ -21,15 +21,13 @@ from agentclock.core.cron import CronError
 from agentclock.core.errors import (
     Conflict,
     CorruptRow,
-    EngineStopped,
     InvalidField,
     NotFound,
-    ScheduleDisabled,
 )
 from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
-from agentclock.core.model import Instant, Json, Reason, Run, Schedule, Target
-from agentclock.core.planning import Plan, Situation, plan_forfeit, plan_trigger
+from agentclock.core.model import DAY_SECONDS, Instant, Json, Reason, Run, Schedule, Target
+from agentclock.core.planning import plan_forfeit
 from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
@@ -48,6 +46,7 @@ from agentclock.timing import (
     retimed,
     unless_owed,
 )
+from agentclock.triggering import Triggering
 
 ZONE_BATCH: Final = 500
 
@@ -86,6 +85,7 @@ class Scheduler:
         entropy: Callable[[int], bytes] = os.urandom,
         targets: Collection[str] = ("default",),
         history_days: int | None = None,
+        trigger_max_age_seconds: int = DAY_SECONDS,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -95,6 +95,19 @@ class Scheduler:
         self._reader = RunReader(store, clock=clock, watch=watch)
         self.accounts: Final = Accounts(store, history_days=history_days)
         self.backfills: Final = Backfilling(store, wakeup=wakeup, entropy=entropy)
+        # One run now. What belongs to it stands in a module of its own.
+        triggering = Triggering(
+            store,
+            self._reader,
+            wakeup=wakeup,
+            publish=publish,
+            engine_runs=self._engine_runs,
+            entropy=entropy,
+            max_age_seconds=trigger_max_age_seconds,
+        )
+        self.trigger: Final = triggering.trigger
+        self.find_by_name: Final = triggering.find
+        self.audit: Final = AuditLog(store)
         self._entropy = entropy
         self._targets = targets
         self._log = structlog.get_logger("agentclock.scheduler")
@@ -231,41 +244,6 @@ class Scheduler:
 
     # runs
 
-    async def trigger(
-        self,
-        schedule_id: str,
-        *,
-        wait_seconds: float = 0.0,
-        user_id: str | None = None,
-        traceparent: str | None = None,
-    ) -> RunDetail:
-        """One run now, outside the timetable, under the schedule's overlap policy.
-
-        Waits at most `wait_seconds` until the run is over or paused. `traceparent`: the header of the request that
-        asks for it. Raises NotFound, ScheduleDisabled, EngineStopped.
-        """
-        if text_fault(schedule_id):
-            raise NotFound("Schedule")
-        # An engine that is about to run takes the run up in a moment.
-        can_run = self._engine_state().status == "starting" or await self.engine_owner() is not None
-        run_id = uuid7(await self._store.now(), self._entropy(10))
-
-        def plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
-            if not schedule.enabled:
-                raise ScheduleDisabled
-            if not can_run:
-                raise EngineStopped("Scheduler is not running: no engine executes runs at the moment")
-            return plan_trigger(schedule, situation, now, run_id)
-
-        # The watch begins before the run exists, so that its end cannot be missed.
-        with self._reader.watching(run_id) as changed:
-            schedule, run = await self._store.fire_one(schedule_id, plan, user_id=user_id)
-            self._wakeup()
-            self._publish(
-                RunChanged(run_id=run.id, schedule_id=schedule_id, schedule_name=schedule.name, traceparent=traceparent)
-            )
-            return await self._reader.end_of(run, changed, wait_seconds)
-
     async def runs(
         self, schedule_id: str, where: RunFilter | None = None, page: PageRequest | None = None
     ) -> Page[RunDetail]:
@@ -294,6 +272,10 @@ class Scheduler:
         now = await self._store.now()
         alive = (worker.info.name for worker in await self._store.workers() if worker.lease_until > now)
         return next(alive, None)
+
+    async def _engine_runs(self) -> bool:
+        """An engine that is about to run takes a run up in a moment."""
+        return self._engine_state().status == "starting" or await self.engine_owner() is not None
 
     def engine_state(self) -> EngineState:
         return self._engine_state()

@@ -22,6 +22,8 @@ _TIMING: Final = frozenset((*_KINDS, *_BOUNDS, "timezone"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: The first instant that is too far: the calendar of the standard library ends in the year 9999.
 _TOO_LATE: Final = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+#: Numbers from here on (the year 5138 in seconds) are taken for milliseconds.
+_MILLISECONDS_FROM: Final = 100_000_000_000
 
 
 def parse_instant(field: str, text: str, zone: Zone) -> Instant:
@@ -39,6 +41,20 @@ def parse_instant(field: str, text: str, zone: Zone) -> Instant:
         raise InvalidField(field, f"is not an ISO 8601 time: write it like {example}") from None
     if not 0 <= at < _TOO_LATE:
         raise InvalidField(field, "must lie in the years 1970 to 9998")
+    return at
+
+
+def read_time(field: str, text: str) -> Instant:
+    """An ISO 8601 time (UTC without an offset), or epoch seconds; from the year 5138 on, milliseconds.
+
+    Raises InvalidField.
+    """
+    if not (text.isascii() and text.isdecimal()):
+        return parse_instant(field, text, Zone.load("UTC"))
+    number = int(text)
+    at = number if number >= _MILLISECONDS_FROM else number * SECOND
+    if at > 2**48:
+        raise InvalidField(field, "lies too far in the future")
     return at
 
 

@@ -88,7 +88,10 @@ class BackfillRoutes:
         self, schedule_id: ScheduleId, backfill_id: BackfillId, caller: TheCaller
     ) -> BackfillProgress:
         """Cancel what waits and stop what runs."""
-        return _progress_out(await self._scheduler.backfills.cancel(schedule_id, backfill_id, user_id=caller.user_id))
+        cancelled = await self._scheduler.backfills.cancel(
+            schedule_id, backfill_id, user_id=caller.user_id, by=caller.actor
+        )
+        return _progress_out(cancelled)
 
 
 def _backfill_fields(row: BackfillRow) -> dict[str, object]:

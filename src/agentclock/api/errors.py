@@ -27,6 +27,7 @@ from agentclock.core.errors import (
 )
 from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message, wire_names
 from agentclock.runs import Answers
+from agentclock.triggering import TriggerDraft
 
 RETRY_AFTER_SECONDS: Final = 5
 _MOST_FAULTS: Final = 20
@@ -113,6 +114,8 @@ def _fields_of(request: Request) -> type[BaseModel]:
     path = request.scope["path"]
     if path.endswith("/backfills"):
         return BackfillDraft
+    if path.endswith("/trigger"):
+        return TriggerDraft
     return Answers if path.endswith("/continue") else ScheduleDraft
 
 

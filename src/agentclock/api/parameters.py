@@ -7,14 +7,10 @@ from typing import Annotated, Final, TypeAlias
 
 from fastapi import Path, Query
 
-from agentclock.core.errors import InvalidField
-from agentclock.core.model import SECOND, Instant
-from agentclock.core.zones import Zone
-from agentclock.timing import parse_instant
+from agentclock.core.model import Instant
+from agentclock.timing import read_time
 
 LONGEST_WAIT_SECONDS: Final = 300
-#: Epoch times from here on (the year 5138 in seconds) are taken for milliseconds.
-_MILLISECONDS_FROM: Final = 100_000_000_000
 
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _ASYNC: Final = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.IGNORECASE)
@@ -25,6 +21,7 @@ RunId: TypeAlias = Annotated[str, Path(description="Id of the run (`id`, not `ru
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000, description="Rows of a page.")]
 PageNumber: TypeAlias = Annotated[int, Query(ge=1, description="Counted from 1; `cursor` is quicker far down.")]
 Cursor: TypeAlias = Annotated[str | None, Query(max_length=512, description="next_cursor of the page before.")]
+Name: TypeAlias = Annotated[str, Path(max_length=255, description="Name of the schedule.")]
 Time: TypeAlias = Annotated[
     str | None, Query(max_length=64, description="Fire time, ISO 8601 (UTC without an offset) or epoch seconds.")
 ]
@@ -49,12 +46,4 @@ def preferred_wait(prefer: str | None, default: float) -> float:
 
 def read_instant(field: str, text: str | None) -> Instant | None:
     """Raises InvalidField."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdecimal():
-        number = int(text)
-        at = number if number >= _MILLISECONDS_FROM else number * SECOND
-        if at > 2**48:
-            raise InvalidField(field, "lies too far in the future")
-        return at
-    return parse_instant(field, text, Zone.load("UTC"))
+    return None if text is None else read_time(field, text)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from agentclock.api.accounts import AccountRoutes
+from agentclock.api.audit import AuditRoutes
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.backfills import BackfillAnswer, BackfillRoutes
 from agentclock.api.requests import ApiRoute
@@ -56,6 +57,7 @@ def build_router(
     add(write, "POST", f"{one}/enable", schedules.enable_schedule, 404)
     add(write, "POST", f"{one}/disable", schedules.disable_schedule, 404)
     add(write, "POST", f"{one}/trigger", schedules.trigger_schedule, 202, 404, 409)
+    add(write, "POST", "/schedules/by-name/{name}/trigger", schedules.trigger_schedule_by_name, 202, 404, 409)
     add(read, "GET", f"{one}/backfills", backfills.list_backfills, 404, 409)
     add(write, "POST", f"{one}/backfills", backfills.create_backfill, 201, 404, 409)
     add(Permission.CANCEL, "POST", f"{one}/backfills/{{backfill_id}}/cancel", backfills.cancel_backfill, 404, 409)
@@ -68,6 +70,7 @@ def build_router(
     add(Permission.CANCEL, "POST", f"{one_run}/cancel", of_runs.cancel_schedule_run, 202, 404)
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
+    add(read, "GET", "/audit", AuditRoutes(scheduler).list_audit_entries, 409)
     return router
 
 

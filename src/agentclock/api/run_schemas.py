@@ -82,6 +82,8 @@ class Run(BaseModel):
     )
     cancel_requested: bool = Field(description="Somebody wants it cancelled, and its worker has not done so yet.")
     worker: str | None
+    triggered_by: str | None = Field(description="Who triggered a manual run; null: nobody said, or it was due.")
+    trigger_reason: str | None = Field(description="Why, as the trigger said.")
     metrics: Any
     usage: RunUsage | None = Field(description="What all attempts used up; null: AgentOS did not say.")
     attempts: list[RunAttempt]
@@ -126,6 +128,8 @@ def _fields(detail: RunDetail) -> dict[str, Any]:
         "available_at": iso_or_null(run.available_at),
         "cancel_requested": run.cancel_requested and not run.status.is_final,
         "worker": run.worker,
+        "triggered_by": run.trigger_note.by if run.trigger_note else None,
+        "trigger_reason": run.trigger_note.reason if run.trigger_note else None,
         "metrics": presentable(run.metrics),
         "usage": _sum([attempt.usage for attempt in detail.attempts if attempt.usage is not None]),
         "attempts": [_attempt_out(attempt) for attempt in detail.attempts],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from fastapi import Header, Query, Request, Response
 
@@ -13,6 +14,7 @@ from agentclock.api.auth import Caller, Guard, TheCaller
 from agentclock.api.parameters import (
     Cursor,
     Limit,
+    Name,
     PageNumber,
     ScheduleId,
     Wait,
@@ -20,10 +22,31 @@ from agentclock.api.parameters import (
     preferred_wait,
 )
 from agentclock.api.values import ms_since
-from agentclock.core.model import Target
+from agentclock.core.model import Overlap, Schedule, Target
 from agentclock.drafts import TARGET_FIELDS, PreviewDraft, ScheduleDraft, SchedulePatch, with_values
 from agentclock.ports import PageRequest, ScheduleFilter
 from agentclock.scheduler import Scheduler
+from agentclock.triggering import TriggerDraft
+
+OverlapChoice: TypeAlias = Annotated[
+    Overlap | None, Query(description="For this run instead of the schedule's overlap policy.")
+]
+Prefer: TypeAlias = Annotated[
+    str | None, Header(description="`wait=10`: as the query parameter. `respond-async` alone: 0.")
+]
+Key: TypeAlias = Annotated[
+    str | None, Header(max_length=255, description="Whoever repeats it within 48 hours gets the same run.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a trigger asks for."""
+
+    draft: TriggerDraft | None
+    key: str | None
+    overlap: Overlap | None
+    wait_seconds: float
 
 
 class ScheduleRoutes:
@@ -117,25 +140,63 @@ class ScheduleRoutes:
         request: Request,
         response: Response,
         caller: TheCaller,
+        draft: TriggerDraft | None = None,
         wait: Wait = None,
-        prefer: Annotated[
-            str | None, Header(description="`wait=10`: as the query parameter. `respond-async` alone: 0.")
-        ] = None,
+        overlap: OverlapChoice = None,
+        prefer: Prefer = None,
+        idempotency_key: Key = None,
     ) -> run_schemas.Run:
         """Run it now, outside its timetable. Answers 200 with the final run (or one that waits for a human), or 202
-        with the run as it stands when the wait is over, and its Location."""
+        with the run as it stands when the wait is over, and its Location. The same Idempotency-Key answers the same
+        run for 48 hours, with `Idempotent-Replayed: true`."""
         seconds = preferred_wait(prefer, self._trigger_wait_seconds) if wait is None else wait
         schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
+        return await self._trigger(
+            schedule, _Order(draft, idempotency_key, overlap, seconds), request, response, caller
+        )
+
+    async def trigger_schedule_by_name(
+        self,
+        name: Name,
+        request: Request,
+        response: Response,
+        caller: TheCaller,
+        draft: TriggerDraft | None = None,
+        wait: Wait = None,
+        overlap: OverlapChoice = None,
+        owner: Annotated[
+            str | None, Query(max_length=255, description="Whose schedule, where several owners have the name.")
+        ] = None,
+        prefer: Prefer = None,
+        idempotency_key: Key = None,
+    ) -> run_schemas.Run:
+        """As above, for clocks that know the schedule by its name."""
+        seconds = preferred_wait(prefer, self._trigger_wait_seconds) if wait is None else wait
+        schedule = await self._scheduler.find_by_name(name, user_id=caller.user_id, owner=owner)
+        return await self._trigger(
+            schedule, _Order(draft, idempotency_key, overlap, seconds), request, response, caller
+        )
+
+    async def _trigger(
+        self, schedule: Schedule, order: _Order, request: Request, response: Response, caller: Caller
+    ) -> run_schemas.Run:
         await self._guard.may_call(request, schedule.target)
         detail = await self._scheduler.trigger(
-            schedule_id,
-            wait_seconds=seconds,
+            schedule.id,
+            order.draft,
+            key=order.key,
+            overlap=order.overlap,
+            wait_seconds=order.wait_seconds,
             user_id=caller.user_id,
             traceparent=request.headers.get("traceparent"),
+            by=caller.actor,
         )
+        if detail.is_replay:
+            response.headers["Idempotent-Replayed"] = "true"
         if not detail.is_settled:
             response.status_code = HTTPStatus.ACCEPTED
-            response.headers["Location"] = f"{request.url.path.removesuffix('/trigger')}/runs/{detail.run.id}"
+            root = request.url.path.partition("/schedules/")[0]
+            response.headers["Location"] = f"{root}/schedules/{schedule.id}/runs/{detail.run.id}"
         return run_schemas.run_out(detail)
 
     async def _check_target(

@@ -28,6 +28,11 @@ def uuid7(now: Instant, entropy: bytes) -> str:
     return _time_ordered(now, entropy, version=7)
 
 
+def time_ordered_id(at: Instant, digest: bytes) -> str:
+    """A UUIDv8 for `at` from 10 bytes that say what it is the id of."""
+    return _time_ordered(at, digest, version=8)
+
+
 def attempt_run_id(run_id: str, attempt: int) -> str:
     """The id we give AgentOS for its own run, known before the request is sent and after any crash."""
     return str(uuid.uuid5(uuid.UUID(run_id), f"attempt-{attempt}"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from agentclock.core.model import Instant, Json, Run, Schedule, TriggerNote
+from agentclock.core.model import Claim, Instant, Json
 
 #: How long a key of a trigger is known (the time that EventBridge retries for, twice).
 KEY_HOURS: Final = 48
@@ -41,16 +41,14 @@ def merged(document: Json, patch: Json) -> Json:
     return result
 
 
-def as_triggered(schedule: Schedule, run: Run) -> Schedule:
-    """`schedule` as this run calls it: with the payload that its trigger gave, if it did."""
-    note = run.trigger_note
+def as_triggered(claim: Claim) -> Claim:
+    """`claim` with the schedule as this run calls it: with the payload that its trigger gave, if one did."""
+    note = claim.run.trigger_note
     if note is None or not note.has_payload:
-        return schedule
-    return replace(schedule, target=replace(schedule.target, payload=note.payload))
+        return claim
+    target = replace(claim.schedule.target, payload=note.payload)
+    return replace(claim, schedule=replace(claim.schedule, target=target))
 
 
 def is_too_old(fire_at: Instant, now: Instant, max_age_seconds: int) -> bool:
     return now - fire_at > max_age_seconds * 1000
-
-
-__all__ = ["KEY_HOURS", "PayloadMode", "TriggerKey", "TriggerNote", "as_triggered", "is_too_old", "merged"]

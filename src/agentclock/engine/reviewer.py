@@ -11,6 +11,7 @@ import structlog
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.events import RunChanged
 from agentclock.core.model import SECOND, ApprovalAction, Claim, Instant, Instruction, InstructionKind, RunStatus
+from agentclock.core.triggers import as_triggered
 from agentclock.engine.bus import Bus
 from agentclock.logs import about_run, run_facts
 from agentclock.ports import Clock, Executor, Store, Wakeup
@@ -90,7 +91,7 @@ class Reviewer:
         log = structlog.get_logger("agentclock.keeper")
         try:
             async with self._gate:
-                moved_on = await self._executor.has_moved_on(claim)
+                moved_on = await self._executor.has_moved_on(as_triggered(claim))
             if moved_on:
                 attach = Instruction(kind=InstructionKind.ATTACH, why="answered at AgentOS")
                 await self._instruct(claim, attach)

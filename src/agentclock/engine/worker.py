@@ -14,6 +14,7 @@ from agentclock.core.delivery import delivery_number
 from agentclock.core.errors import LeaseLost, StoreUnavailable
 from agentclock.core.events import AgentEvent, AttemptStarted, EngineTrouble
 from agentclock.core.model import Claim, Instant, Outcome, OutcomeKind, Overlap, RunStatus
+from agentclock.core.triggers import as_triggered
 from agentclock.engine.bus import Bus
 from agentclock.engine.completer import Completer, dropped
 from agentclock.engine.recorder import Recorder
@@ -144,7 +145,7 @@ class Worker:
     def start(self, claims: Sequence[Claim], room: Room) -> None:
         """Executes each claim in a task of its own."""
         room.used += len(claims)
-        for claim in claims:
+        for claim in map(as_triggered, claims):
             held = _Held(self._context(claim))
             task = asyncio.create_task(self._execute(held), name=f"agentclock-run-{claim.run.id}")
             self._running[task] = held
