@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from agentclock.accounts import Accounts
+from agentclock.auditing import AuditLog
 from agentclock.backfilling import Backfilling
 from agentclock.core.actors import Actor
 from agentclock.core.cron import CronError
