@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo serve test check format unit conformance integration sim chaos trouble bench lock docs clean
+.PHONY: help setup demo serve test check format unit conformance integration sim chaos trouble fuzz bench lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ chaos: setup ## real processes, kill -9, cut connections, then a checker: MINUTE
 
 trouble: setup ## single failures of real processes, as tests (slow)
 	$(PYTEST) tests/chaos
+
+fuzz: setup ## requests made out of the OpenAPI document: REQUESTS=20000, STORE=sqlite, SEED=7
+	$(BIN)/python -m tests.fuzz --requests $(or $(REQUESTS),5000) $(if $(STORE),--store $(STORE)) \
+		$(if $(SEED),--seed $(SEED))
 
 bench: setup ## the figures of the README, as ratios measured here (BENCH_QUICK=1: a small round)
 	@set -e; for script in tests/bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
