@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+from agentclock.core.notices import Subscription
 from agentclock.ports import Store
 from agentclock.store.queries import Dialect, Queries
 from agentclock.store.sqlite import SqliteStore
@@ -16,7 +17,10 @@ from agentclock.testing import FakeClock
 FILE_AND_SERVER = ["file", pytest.param("postgres", marks=pytest.mark.postgres)]
 EVERYWHERE = ["memory", *FILE_AND_SERVER]
 #: Those that tests write.
-TABLES = ("schedules", "schedule_revisions", "backfills", "runs", "attempts", "run_events", "workers")
+TABLES = (
+    *("schedules", "schedule_revisions", "backfills", "runs", "attempts", "run_events", "workers"),
+    *("notices", "trigger_keys", "audit_log", "owners"),
+)
 
 
 class Backend(Protocol):
@@ -24,11 +28,14 @@ class Backend(Protocol):
 
     dialect: Dialect
 
-    async def open(self, *, auto_migrate: bool = True) -> Store:
+    async def open(self, *, auto_migrate: bool = True, subscriptions: Sequence[Subscription] = ()) -> Store:
         """One more store on the same database."""
 
     async def execute(self, sql: str, *args: Any) -> None:
         """Runs SQL with `{prefix}` placeholders and `?` parameters, as somebody might by hand."""
+
+    async def fetch(self, sql: str) -> list[Any]:
+        """The rows, as tuples."""
 
     async def explain(self, name: str, *conditions: str) -> str:
         """The database's plan for a named query."""
@@ -45,8 +52,8 @@ class SqliteBackend:
         self._stores: list[SqliteStore] = []
         self._queries = Queries("sqlite")
 
-    async def open(self, *, auto_migrate: bool = True) -> SqliteStore:
-        store = SqliteStore(self._path, clock=self._clock, auto_migrate=auto_migrate)
+    async def open(self, *, auto_migrate: bool = True, subscriptions: Sequence[Subscription] = ()) -> SqliteStore:
+        store = SqliteStore(self._path, clock=self._clock, auto_migrate=auto_migrate, subscriptions=subscriptions)
         await store.open()
         self._stores.append(store)
         return store
@@ -54,6 +61,10 @@ class SqliteBackend:
     async def execute(self, sql: str, *args: Any) -> None:
         text = sql.replace("{prefix}", "agentclock_")
         await self._on_writer(lambda connection: connection.execute(text, args).fetchall())
+
+    async def fetch(self, sql: str) -> list[Any]:
+        text = sql.replace("{prefix}", "agentclock_")
+        return await self._on_writer(lambda connection: connection.execute(text).fetchall())
 
     async def explain(self, name: str, *conditions: str) -> str:
         query = self._queries.get(name, conditions)
@@ -85,10 +96,10 @@ class PostgresBackend:
         """The database is the test module's; every test starts without rows."""
         await self.execute(f"TRUNCATE {', '.join(f'{{prefix}}{table}' for table in TABLES)}")
 
-    async def open(self, *, auto_migrate: bool = True) -> Store:
+    async def open(self, *, auto_migrate: bool = True, subscriptions: Sequence[Subscription] = ()) -> Store:
         from agentclock.store.postgres import PostgresStore
 
-        store = PostgresStore(self._dsn, clock=self._clock, auto_migrate=auto_migrate)
+        store = PostgresStore(self._dsn, clock=self._clock, auto_migrate=auto_migrate, subscriptions=subscriptions)
         await store.open()
         self._stores.append(store)
         return store
@@ -100,6 +111,13 @@ class PostgresBackend:
         connection = await self._connect()
         try:
             await connection.execute(text, *args)
+        finally:
+            await connection.close()
+
+    async def fetch(self, sql: str) -> list[Any]:
+        connection = await self._connect()
+        try:
+            return [tuple(row) for row in await connection.fetch(sql.replace("{prefix}", '"agentclock".'))]
         finally:
             await connection.close()
 

@@ -118,7 +118,7 @@ async def connection(filled: str, request: pytest.FixtureRequest) -> AsyncIterat
 
 
 async def explain(
-    connection: asyncpg.Connection[Any], name: str, conditions: tuple[str, ...] = (), **values: Any
+    connection: asyncpg.Connection[Any], name: str, conditions: tuple[str, ...] = (), /, **values: Any
 ) -> Any:
     """The plan as executed, as nested nodes; what it wrote is taken back."""
     query = Queries("postgres").get(name, conditions)
@@ -141,7 +141,7 @@ def literal(value: Any) -> str:
         case datetime():
             return f"'{value.isoformat()}'"
         case str():
-            return f"'{value}'"
+            return "'" + value.replace("'", "''") + "'"
         case _:
             return str(value)
 

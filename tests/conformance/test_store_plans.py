@@ -9,8 +9,9 @@ import pytest
 from tests.conformance.conftest import FILE_AND_SERVER, Backend
 
 from agentclock.core.model import RunStatus
-from agentclock.ports import RunFilter, Store
-from agentclock.store.filters import Selection, run_selection
+from agentclock.ports import AuditFilter, RunFilter, ScheduleFilter, Store
+from agentclock.store.auditing import audit_selection
+from agentclock.store.filters import Selection, run_selection, schedule_selection
 from agentclock.store.queries import Dialect, Queries
 from agentclock.store.sqlite_history import bounded_selection, only_active
 
@@ -40,8 +41,13 @@ HOT: dict[str, set[str]] = {
     "append_events": {"runs_pkey", "run_events_pkey"},  # PostgreSQL's
     "event_cursor": {"run_events_pkey|e USING PRIMARY KEY"},
     "events_after": {"run_events_pkey|e USING PRIMARY KEY"},
+    "trigger_key": {"trigger_keys_pkey|k USING PRIMARY KEY"},
+    "prune_trigger_keys": {"trigger_keys_old"},
+    "late_run": {"runs_late"},
+    "get_owner": {"owners_pkey|o USING PRIMARY KEY"},
+    "list_owners": {"owners_pkey|o USING PRIMARY KEY|SCAN o$"},
 }
-NO_SORTING = {"paused_due", "newest_runs", "events_after", "event_cursor"}
+NO_SORTING = {"paused_due", "newest_runs", "events_after", "event_cursor", "late_run", "list_owners"}
 
 LISTS = [
     (RunFilter(schedule_id="s1"), "runs_history"),
@@ -53,6 +59,15 @@ LISTS = [
     (RunFilter(statuses=(RunStatus.RUNNING, RunStatus.PENDING)), "runs_active"),
 ]
 
+
+ENTRIES = [
+    (AuditFilter(), "audit_log_pkey|(SCAN|SEARCH) l"),
+    (AuditFilter(schedule_id="s1"), "audit_log_of_schedule"),
+    (AuditFilter(run_id="r1"), "audit_log_of_run"),
+    (AuditFilter(actor="ann"), "audit_log_by_actor"),
+    (AuditFilter(user_id="ann"), "audit_log_of_user"),
+    (AuditFilter(since=0, until=1), "audit_log_pkey|l USING PRIMARY KEY"),
+]
 
 def _words(backend: Backend) -> Callable[[RunFilter], Selection]:
     return bounded_selection if backend.dialect == "sqlite" else run_selection
@@ -117,3 +132,27 @@ async def test_a_page_of_history_needs_no_sorting(store: Store, backend: Backend
         plan = await backend.explain("list_runs", *_words(backend)(where).conditions, "runs_after")
         assert "TEMP B-TREE" not in plan, plan
         assert "Sort" not in plan, plan
+
+
+@pytest.mark.parametrize("backend", FILE_AND_SERVER, indirect=True)
+@pytest.mark.parametrize(("where", "index"), ENTRIES)
+async def test_pages_of_the_audit_log_use_their_index(
+    store: Store, backend: Backend, where: AuditFilter, index: str
+) -> None:
+    for cursor in ((), ("audit_after",)):
+        plan = await backend.explain("list_audit", *audit_selection(where).conditions, *cursor)
+        assert re.search(index, plan), plan
+        assert "TEMP B-TREE" not in plan, plan
+        assert "Sort" not in plan, plan
+
+
+@pytest.mark.parametrize("backend", ["file"], indirect=True)
+async def test_schedules_of_a_name_or_an_owner_are_found_by_an_index(store: Store, backend: Backend) -> None:
+    for where, index in (
+        (ScheduleFilter(name="a"), "schedules_called"),
+        (ScheduleFilter(name="a", user_id="ann"), "schedules_name|schedules_called"),
+        (ScheduleFilter(user_id="ann"), "schedules_name"),
+    ):
+        plan = await backend.explain("count_schedules", *schedule_selection(where).conditions)
+        assert re.search(index, plan), plan
+    assert "schedules_name" in await backend.explain("count_of_owner")

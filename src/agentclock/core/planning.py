@@ -22,6 +22,7 @@ from agentclock.core.model import (
     Reason,
     RunStatus,
     Schedule,
+    TriggerNote,
 )
 from agentclock.core.timetable import next_fire, timetable_of
 
@@ -65,12 +66,14 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fire:
-    """A run to be made. `available_at` None: it waits until the schedule's other runs are over."""
+    """A run to be made. `available_at` None: it waits until the schedule's other runs are over. `note`: what its
+    trigger said of it."""
 
     run_id: str
     fire_at: Instant
     cause: Cause
     available_at: Instant | None
+    note: TriggerNote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,7 @@ class Absence:
     last_fire_at: Instant
     count: int
     extends: str | None = None
+    note: TriggerNote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +169,27 @@ def _full_plan(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
     return ledger.plan(last_fire_at=seen, next_fire_at=next_fire_at)
 
 
-def plan_trigger(schedule: Schedule, situation: Situation, now: Instant, run_id: str) -> Plan:
-    """One manual run now, under the schedule's overlap policy; its timetable is left alone."""
+def plan_trigger(
+    schedule: Schedule,
+    situation: Situation,
+    now: Instant,
+    run_id: str,
+    *,
+    fire_at: Instant | None = None,
+    note: TriggerNote | None = None,
+) -> Plan:
+    """One manual run now, under the schedule's overlap policy; its timetable is left alone.
+
+    `fire_at`: the occurrence that it is for, if that is not now. The run starts now all the same, and its id, which
+    places it in history, tells when it was asked for.
+    """
     ledger = _Ledger(schedule, situation, now)
-    ledger.fire(now, Cause.MANUAL, run_id)
+    ledger.fire(now if fire_at is None else fire_at, Cause.MANUAL, run_id)
+    made = ledger.plan(last_fire_at=schedule.last_fire_at, next_fire_at=schedule.next_fire_at)
     return replace(
-        ledger.plan(last_fire_at=schedule.last_fire_at, next_fire_at=schedule.next_fire_at),
+        made,
+        fires=tuple(replace(fire, note=note) for fire in made.fires),
+        absences=tuple(replace(absence, note=note) for absence in made.absences),
         run_count=schedule.run_count,
     )
 
@@ -324,7 +343,7 @@ class _Ledger:
         """When the run may start. What is caught up is spread from now on, since its own time is long past: schedules
         that missed the same instants must not all start at once, nor all the fires of one."""
         if cause is Cause.MANUAL:
-            return fire_at
+            return self._now
         spread = spread_ms(self._schedule.id, self._schedule.jitter_seconds)
         if cause is not Cause.CATCH_UP:
             return fire_at + spread

@@ -10,6 +10,7 @@ from functools import lru_cache
 from types import NoneType
 from typing import Any, Final
 
+from agentclock.core.audit import Action
 from agentclock.core.model import (
     ApprovalAction,
     CatchUp,
@@ -21,10 +22,11 @@ from agentclock.core.model import (
     Reason,
     RetryBackoff,
     RunStatus,
+    TriggerNote,
 )
 
 #: The newest step of the schema that this code knows, and the oldest one that it can work with.
-NEWEST_SCHEMA: Final = 4
+NEWEST_SCHEMA: Final = 5
 OLDEST_SCHEMA: Final = 3
 
 #: Made once: `json.loads` would look at its options for every value.
@@ -80,6 +82,20 @@ def _instruction(value: str) -> Instruction:
     return made
 
 
+def _trigger_note(value: str) -> TriggerNote:
+    """What `rows.encode_trigger_note` made; whatever else stands there is refused."""
+    found = _FROM_JSON(value)
+    if type(found) is not dict:
+        raise ValueError(f"expected a JSON object, found {value:.40}")
+    has_payload, payload = "payload" in found, found.pop("payload", None)
+    reason, by = found.pop("reason", None), found.pop("by", None)
+    if {type(reason), type(by)} - {str, NoneType}:
+        raise ValueError("reason and by must be text")
+    if found:
+        raise ValueError(f"unknown part {next(iter(found))!r:.40}")
+    return TriggerNote(reason=reason, by=by, has_payload=has_payload, payload=payload)
+
+
 class _Words(dict[Any, Any]):
     """What each stored word stands for; to look one up is the whole conversion."""
 
@@ -104,8 +120,9 @@ _INTEGER: Final = Column(frozenset({int}))
 _BOOLEAN: Final = Column(frozenset({int, bool}), _Words({0: False, 1: True}).__getitem__)
 _FLOAT: Final = Column(frozenset({float}))
 _JSON: Final = Column(frozenset({str, NoneType}), _FROM_JSON)
-_TAGS: Final = Column(frozenset({str}), _json_list_of_text)
+_LIST: Final = Column(frozenset({str}), _json_list_of_text)
 _INSTRUCTION: Final = Column(frozenset({str, NoneType}), _instruction)
+_TRIGGER_NOTE: Final = Column(frozenset({str, NoneType}), _trigger_note)
 
 _SCHEDULE: Final[dict[str, Column]] = {
     "id": _TEXT,
@@ -140,7 +157,7 @@ _SCHEDULE: Final[dict[str, Column]] = {
     "retry_delay_seconds": _INTEGER,
     "retry_backoff": _word(RetryBackoff),
     "retry_max_delay_seconds": _INTEGER,
-    "tags": _TAGS,
+    "tags": _LIST,
     "enabled": _BOOLEAN,
     "disabled_reason": _TEXT.optional,
     "managed_by": _TEXT.optional,
@@ -189,6 +206,7 @@ _RUN: Final[dict[str, Column]] = {
     "output": _JSON,
     "requirements": _JSON,
     "metrics": _JSON,
+    "trigger_note": _TRIGGER_NOTE.added(5),
 }
 
 _ATTEMPT: Final[dict[str, Column]] = {
@@ -226,12 +244,36 @@ _WORKER: Final[dict[str, Column]] = {
     "lease_until": _INTEGER,
 }
 
+_AUDIT: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "at": _INTEGER,
+    "action": _word(Action),
+    "actor": _TEXT.optional,
+    "source": _TEXT.optional,
+    "user_id": _TEXT.optional,
+    "schedule_id": _TEXT.optional,
+    "schedule_name": _TEXT.optional,
+    "run_id": _TEXT.optional,
+    "details": _JSON,
+}
+
+_OWNER: Final[dict[str, Column]] = {
+    "user_id": _TEXT,
+    "scopes": _LIST,
+    "issued_at": _INTEGER.optional,
+    "seen_at": _INTEGER,
+    "revoked_at": _INTEGER.optional,
+    "revoked_by": _TEXT.optional,
+}
+
 TABLES: Final = {
     "schedules": _SCHEDULE,
     "runs": _RUN,
     "attempts": _ATTEMPT,
     "run_events": _EVENT,
     "workers": _WORKER,
+    "audit_log": _AUDIT,
+    "owners": _OWNER,
 }
 #: Per table, the places of the columns that are converted, and how.
 CONVERSIONS: Final = {

@@ -41,6 +41,7 @@ class Selection:
 def schedule_selection(where: ScheduleFilter) -> Selection:
     named = {
         "schedules_of_user": ("user_id", clean_text(where.user_id)),
+        "schedules_named" if where.user_id is None else "schedules_of_user_named": ("name", clean_text(where.name)),
         "schedules_named_like": ("name_contains", clean_text(where.name_contains)),
         "schedules_tagged": ("tag", clean_text(where.tag)),
         "schedules_calling": ("target", clean_text(where.target)),
@@ -58,11 +59,11 @@ def run_selection(where: RunFilter) -> Selection:
         "runs_until": ("until", where.until),
     }
     given = {name: pair for name, pair in named.items() if pair[1] is not None}
-    constants = [*_one_of("r.status", where.statuses), *_one_of("r.cause", where.causes)]
+    constants = [*one_of("r.status", where.statuses), *one_of("r.cause", where.causes)]
     return Selection(conditions=(*given, *constants), values=dict(given.values()))
 
 
-def _one_of(column: str, words: Sequence[StrEnum]) -> list[str]:
+def one_of(column: str, words: Sequence[StrEnum]) -> list[str]:
     """Literals, not parameters: only they let a planner choose a partial index."""
     literals = [f"'{word.value}'" for word in dict.fromkeys(words)]
     match literals:
@@ -134,17 +135,26 @@ def first_run_id(at: Instant) -> str:
     return str(uuid.UUID(int=min(max(0, at), 0xFFFF_FFFF_FFFF) << 80))
 
 
+def last_run_id(until: Instant, late_id: str | None) -> str:
+    """No run with a fire time before `until` has a higher id, given the highest one of those that came late: a trigger
+    may name an occurrence long past, and the id of its run tells when it came."""
+    return max(first_run_id(until), late_id or "")
+
+
 #: Fire times that no run has: the bounds of a range without any.
 _FIRST_MS, _LAST_MS = 0, 2**48 - 1
 
 
-def usage_bounds(schedule_id: str, since: Instant | None, until: Instant | None, slack_ms: int) -> dict[str, Any]:
-    """The parameters of the query `usage`; fire times may be `slack_ms` from the time in the run's id."""
+def usage_bounds(
+    schedule_id: str, since: Instant | None, until: Instant | None, slack_ms: int, late_id: str | None
+) -> dict[str, Any]:
+    """The parameters of the query `usage`; fire times may be `slack_ms` from the time in the run's id, but for runs
+    that came late (see `last_run_id`)."""
     since, until = _FIRST_MS if since is None else since, _LAST_MS if until is None else until
     return {
         "schedule_id": clean_text(schedule_id),
         "since": since,
         "until": until,
         "first_id": first_run_id(since - slack_ms),
-        "end_id": first_run_id(until + slack_ms),
+        "last_id": last_run_id(until + slack_ms, late_id),
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agentclock.core.errors import AgentclockError, CorruptRow
+from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Cause, Claim, Instant, Reason, Run, RunStatus, Schedule
 from agentclock.core.planning import Absence, Fire, Plan, Situation, Tail
 from agentclock.ports import Fired, PlanFunction
@@ -190,6 +191,7 @@ def _run(schedule: Schedule, fire: Fire, now: Instant, available_at: Instant | N
         attempt_started_at=None if holder is None else now,
         available_at=available_at,
         created_at=now,
+        trigger_note=fire.note,
     )
 
 
@@ -206,6 +208,28 @@ def _absent(schedule: Schedule, gap: Absence, now: Instant) -> Run:
         reason=gap.reason,
         created_at=now,
         completed_at=now,
+        trigger_note=gap.note,
+    )
+
+
+def doomed(settlements: Iterable[Settlement]) -> dict[str, Settlement]:
+    """The schedules that are to be disabled, each with the first settlement that wants it."""
+    found: dict[str, Settlement] = {}
+    for settlement in settlements:
+        if settlement.outcome.disables is not None:
+            found.setdefault(settlement.schedule_id, settlement)
+    return found
+
+
+def switched_off(schedule: Schedule, reason: str | None, now: Instant) -> Schedule:
+    """`schedule`, of which nothing is due, as it is from now on."""
+    return replace(
+        schedule,
+        enabled=False,
+        next_fire_at=None,
+        disabled_reason=reason,
+        version=schedule.version + 1,
+        updated_at=now,
     )
 
 

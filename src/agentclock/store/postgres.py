@@ -2,145 +2,73 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Sequence
 
 import asyncpg
 
 from agentclock.core.actors import Actor
+from agentclock.core.audit import AuditEntry
 from agentclock.core.backfills import Backfill
-from agentclock.core.errors import ConfigError, NameTaken
+from agentclock.core.errors import NameTaken
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.core.notices import Delivery, NoticeRow
+from agentclock.core.owners import Owner
 from agentclock.core.revisions import Revision
+from agentclock.core.triggers import TriggerKey
 from agentclock.ports import (
     Accounting,
+    AuditFilter,
     Backlog,
     Beat,
     ChangeFunction,
     Claimed,
-    Clock,
     EventBatch,
     EventCursor,
     Fired,
     ForeignRun,
     LoggedEvent,
+    NoticeFilter,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
     ScheduleFilter,
-    StoreHealth,
+    Triggered,
     UsageTotal,
     WorkerInfo,
     WorkerRow,
 )
 from agentclock.store import (
+    postgres_audit,
     postgres_backfills,
     postgres_events,
     postgres_foreign,
     postgres_history,
     postgres_imports,
+    postgres_notices,
+    postgres_owners,
     postgres_runs,
     postgres_schedules,
+    postgres_triggers,
     postgres_waiting,
 )
-from agentclock.store.columns import NEWEST_SCHEMA
-from agentclock.store.migrating import Applied, drift, load_migrations, version_of
-from agentclock.store.postgres_doubts import Doubts, undo_claims
-from agentclock.store.postgres_pool import PostgresPool, Row, Session
-from agentclock.store.postgres_schema import applied_steps, ensure_schema
-from agentclock.store.queries import Queries
-
-T = TypeVar("T")
-Grant = TypeVar("Grant", Fired, Claimed)
-P = ParamSpec("P")
-
-#: A transaction open for longer than this keeps dead rows from being cleared away.
-OLD_SNAPSHOT_SECONDS: Final = 600
-
-_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+from agentclock.store.postgres_database import PostgresDatabase
+from agentclock.store.queries import NOTICES_SINCE
 
 
-class PostgresStore:
-    """Implements `ports.Store`. Raises ConfigError for a URL or a schema name that cannot be used.
-
-    `pooler`: a connection pooler in transaction mode (PgBouncer and the like) stands before the server.
-    """
-
-    def __init__(
-        self,
-        dsn: str,
-        *,
-        clock: Clock,
-        pool_size: int = 8,
-        auto_migrate: bool = True,
-        pooler: bool = False,
-        schema: str = "agentclock",
-    ) -> None:
-        if not _SCHEMA.fullmatch(schema):
-            raise ConfigError([f"schema name {schema!r}: use lower-case letters, digits and _, at most 63"])
-        self._clock = clock
-        self._schema = schema
-        self._auto_migrate = auto_migrate
-        self._steps = load_migrations("postgres", schema=schema)
-        self._doubts = Doubts()
-        self._queries = Queries("postgres", schema=schema)
-        self._pool = PostgresPool(dsn, self._queries, size=pool_size, pooler=pooler)
-
-    # life
-
-    async def open(self) -> None:
-        await self._pool.open()
-        try:
-            version = await ensure_schema(
-                self._pool, self._steps, schema=self._schema, now=self._clock.store_now(), auto=self._auto_migrate
-            )
-        except BaseException:
-            await self._pool.close()
-            raise
-        self._queries.use(version)
-
-    async def close(self) -> None:
-        await self._pool.close()
-
-    async def health(self) -> StoreHealth:
-        before, started = self._clock.now(), self._clock.monotonic()
-        version, _, standby, theirs = (await self._read(_rows, "server"))[0]
-        latency_ms = (self._clock.monotonic() - started) * 1000
-        ours = (before + self._clock.now()) // 2
-        applied = await self._look_at_schema()
-        snapshot_seconds: int = await self._read(_value, "oldest_snapshot_seconds")
-        warnings = list(drift(self._steps, applied))
-        if standby:
-            warnings.append("this server is a standby: nothing can be written")
-        if snapshot_seconds > OLD_SNAPSHOT_SECONDS:
-            warnings.append(
-                f"a transaction is open for {snapshot_seconds} s; until it ends, claims get slower (look for "
-                "backend_xmin in pg_stat_activity)"
-            )
-        return StoreHealth(
-            backend="postgresql",
-            version=version,
-            schema_version=version_of(applied),
-            latency_ms=latency_ms,
-            clock_difference_ms=theirs - ours,
-            oldest_snapshot_seconds=snapshot_seconds,
-            warnings=tuple(warnings),
-        )
-
-    async def now(self) -> Instant:
-        now: Instant = (await self._read(_rows, "ruling_time"))[0][0]
-        return now
+class PostgresStore(PostgresDatabase):
+    """Implements `ports.Store`."""
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: Actor | None = None) -> None:
+    async def insert_schedules(
+        self, schedules: Sequence[Schedule], *, by: Actor | None = None, owner_limit: int | None = None
+    ) -> None:
         if not schedules:
             return
         try:
-            await self._write(postgres_schedules.insert_schedules, schedules, by)
+            await self._write(postgres_schedules.insert_schedules, schedules, by, owner_limit)
         except asyncpg.UniqueViolationError as error:
             raise await self._read(postgres_schedules.clash, schedules) from error
 
@@ -194,6 +122,19 @@ class PostgresStore:
     ) -> tuple[Schedule, Run]:
         return await self._write(postgres_schedules.fire_one, schedule_id, plan, user_id)
 
+    async def trigger(
+        self,
+        schedule_id: str,
+        plan: PlanFunction,
+        *,
+        user_id: str | None = None,
+        key: TriggerKey | None = None,
+        by: Actor | None = None,
+    ) -> Triggered:
+        if key is not None:
+            await self._require(5)
+        return await self._write(postgres_triggers.trigger, schedule_id, plan, user_id, key, by)
+
     async def claim(self, worker_id: str, limit: int) -> Claimed:
         return await self._claiming(postgres_runs.claim, worker_id, limit)
 
@@ -203,20 +144,20 @@ class PostgresStore:
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
         return await self._write(postgres_runs.settle, settlements) if settlements else frozenset()
 
-    async def request_cancel(self, run_id: str, why: str = "cancelled") -> RunStatus | None:
-        return await self._write(postgres_runs.request_cancel, run_id, why)
+    async def request_cancel(self, run_id: str, why: str = "cancelled", *, by: Actor | None = None) -> RunStatus | None:
+        return await self._write(postgres_runs.request_cancel, run_id, why, by)
 
-    async def instruct(self, run_id: str, instruction: Instruction) -> Run | None:
-        return await self._write(postgres_runs.instruct, run_id, instruction)
+    async def instruct(self, run_id: str, instruction: Instruction, *, by: Actor | None = None) -> Run | None:
+        return await self._write(postgres_runs.instruct, run_id, instruction, by)
 
     async def paused_due(self, limit: int) -> list[Claim]:
         return await self._write(postgres_runs.paused_due, limit)
 
     # backfills
 
-    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
+    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run], *, by: Actor | None = None) -> int:
         await self._require(4)
-        return await self._write(postgres_backfills.insert, backfill, runs)
+        return await self._write(postgres_backfills.insert, backfill, runs, by)
 
     async def backfills(self, schedule_id: str) -> list[Backfill]:
         await self._require(4)
@@ -226,9 +167,9 @@ class PostgresStore:
         await self._require(4)
         return await self._read(postgres_backfills.states_of, backfill)
 
-    async def cancel_backfill(self, backfill_id: str) -> int | None:
+    async def cancel_backfill(self, backfill_id: str, *, by: Actor | None = None) -> int | None:
         await self._require(4)
-        return await self._write(postgres_backfills.cancel, backfill_id)
+        return await self._write(postgres_backfills.cancel, backfill_id, by)
 
     # workers
 
@@ -315,54 +256,53 @@ class PostgresStore:
     async def events_after(self, run_id: str, seq: int, limit: int) -> list[LoggedEvent]:
         return await self._read(postgres_events.events_after, run_id, seq, limit)
 
-    # within
+    # the audit log
 
-    async def _look_at_schema(self) -> list[Applied]:
-        applied = await self._read(applied_steps)
-        self._queries.use(version_of(applied))
-        return applied
+    async def audit(self, where: AuditFilter, page: PageRequest) -> Page[AuditEntry]:
+        await self._require(5)
+        return await self._read(postgres_audit.entries, where, page)
 
-    async def _keep_up(self) -> None:
-        """Somebody may have upgraded the schema since we last looked."""
-        if self._queries.version < NEWEST_SCHEMA:
-            await self._look_at_schema()
+    # owners
 
-    async def _require(self, step: int) -> None:
-        """Raises SchemaBehind."""
-        await self._keep_up()
-        self._queries.require(step)
+    async def see_owner(self, user_id: str, scopes: Sequence[str], issued_at: Instant | None) -> None:
+        await self._require(5)
+        await self._write(postgres_owners.see, user_id, scopes, issued_at)
 
-    async def _claiming(
-        self, operation: Callable[Concatenate[Session, P], Awaitable[Grant]], *args: P.args, **kwargs: P.kwargs
-    ) -> Grant:
-        """A write that claims runs; what an earlier one may have claimed unknown to its worker is undone first."""
-        if self._doubts:
-            with self._doubts.noted() as still_doubtful:
-                still_doubtful[:] = self._doubts.take()
-                await self._write(undo_claims, still_doubtful)
-        with self._doubts.noted() as about_to_claim:
+    async def owner(self, user_id: str) -> Owner | None:
+        await self._require(5)
+        return await self._read(postgres_owners.get, user_id)
 
-            async def noting(session: Session) -> Grant:
-                granted = await operation(session, *args, **kwargs)
-                about_to_claim[:] = granted.claims
-                return granted
+    async def owners(self, page: PageRequest) -> Page[Owner]:
+        await self._require(5)
+        return await self._read(postgres_owners.list_all, page)
 
-            return await self._pool.transact(self._clock.store_now(), noting)
+    async def revoke_owner(self, user_id: str, revoked: bool, *, by: Actor) -> Owner:
+        await self._require(5)
+        return await self._write(postgres_owners.revoke, user_id, revoked, by)
 
-    async def _write(
-        self, operation: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._pool.transact(self._clock.store_now(), lambda session: operation(session, *args, **kwargs))
+    # notices
 
-    async def _read(
-        self, operation: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._pool.read(self._clock.store_now(), lambda session: operation(session, *args, **kwargs))
+    async def claim_notices(self, limit: int, lease_seconds: float) -> list[NoticeRow]:
+        await self._require(NOTICES_SINCE)
+        return await self._write(postgres_notices.claim, limit, lease_seconds)
 
+    async def settle_notices(self, deliveries: Sequence[Delivery]) -> None:
+        await self._require(NOTICES_SINCE)
+        if deliveries:
+            await self._write(postgres_notices.settle, deliveries)
 
-async def _rows(session: Session, name: str) -> list[Row]:
-    return await session.rows(name)
+    async def next_notice_ms(self) -> int | None:
+        await self._require(NOTICES_SINCE)
+        return await self._read(postgres_notices.next_ms)
 
+    async def hasten_notices(self, webhook: str, after_seconds: float) -> None:
+        await self._require(NOTICES_SINCE)
+        await self._write(postgres_notices.hasten, webhook, after_seconds)
 
-async def _value(session: Session, name: str) -> Any:
-    return await session.value(name)
+    async def notices(self, where: NoticeFilter, page: PageRequest) -> Page[NoticeRow]:
+        await self._require(NOTICES_SINCE)
+        return await self._read(postgres_notices.page, where, page)
+
+    async def retry_notice(self, notice_id: str, *, user_id: str | None = None, by: Actor | None = None) -> bool:
+        await self._require(NOTICES_SINCE)
+        return await self._write(postgres_notices.retry, notice_id, user_id, by)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from agentclock.core.model import DAY_SECONDS, SECOND, Attempt, Instant, Run, Usage
+from agentclock.core.triggers import KEY_HOURS
 from agentclock.ports import Accounting, Page, PageRequest, RunFilter, UsageTotal
+from agentclock.store import postgres_notices
 from agentclock.store.claiming import report
 from agentclock.store.filters import (
     PRUNED_EVENTS,
@@ -14,6 +16,7 @@ from agentclock.store.filters import (
     decode_cursor,
     decoded,
     first_run_id,
+    last_run_id,
     offset,
     page_of,
     run_selection,
@@ -64,7 +67,7 @@ async def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, lis
 
 
 async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = _bounded(run_selection(where), where)
+    chosen = _bounded(where, await _late_id(session, where.until))
     total = await session.value("count_runs", chosen.conditions, **chosen.values)
     if page.cursor is not None:
         (run_id,) = decode_cursor(page.cursor, str)
@@ -75,17 +78,24 @@ async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Pa
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
 
 
-def _bounded(chosen: Selection, where: RunFilter) -> Selection:
+async def _late_id(session: Session, until: Instant | None) -> str | None:
+    """The newest run that has a fire time before `until` and an id of much later."""
+    return None if until is None else await session.value("late_run", until=until)
+
+
+def _bounded(where: RunFilter, late_id: str | None) -> Selection:
     """Bounds of fire times as bounds of ids too, for ids are what history is indexed by."""
+    chosen = run_selection(where)
     if where.since is not None:
         chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
     if where.until is not None:
-        chosen = chosen.after("runs_to_id", to_id=first_run_id(where.until + ID_SLACK_MS))
+        chosen = chosen.after("runs_to_id", to_id=last_run_id(where.until + ID_SLACK_MS, late_id))
     return chosen
 
 
 async def usage(session: Session, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
-    rows = await session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS))
+    bounds = usage_bounds(schedule_id, since, until, ID_SLACK_MS, await _late_id(session, until))
+    rows = await session.rows("usage", **bounds)
     return [UsageTotal(usage=decode_usage(row[:-1]) or Usage(), attempts=row[-1]) for row in rows]
 
 
@@ -109,5 +119,7 @@ async def prune(session: Session, before: Instant, limit: int) -> int:
     await session.rows("prune_schedules", limit=max(0, limit))
     await session.rows("prune_revisions", before=before, limit=max(0, limit))
     await session.rows("prune_backfills", before=before)
+    await postgres_notices.prune(session, before)
+    await session.rows("prune_trigger_keys", hours=KEY_HOURS, limit=max(0, limit))
     await session.rows("prune_workers", memory_seconds=float(WORKER_MEMORY_SECONDS))
     return pruned

@@ -7,6 +7,7 @@ stand before the server.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,10 +17,11 @@ import asyncpg
 
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
+from agentclock.core.notices import Subscription
 from agentclock.store.postgres_address import COMMAND_SECONDS, CONNECT_SECONDS, Address, Line
 from agentclock.store.postgres_connections import Connections
 from agentclock.store.postgres_gate import Gate
-from agentclock.store.queries import Queries
+from agentclock.store.queries import NOTICES_SINCE, Queries
 
 T = TypeVar("T")
 Row: TypeAlias = Sequence[Any]
@@ -52,7 +54,8 @@ _LAST_MS: Final = 253_402_300_799_999
 
 
 class Session:
-    """Runs named queries on one connection, within one transaction. `now`: the time SQL must use, None: its own."""
+    """Runs named queries on one connection, within one transaction. `now`: the time SQL must use, None: its own.
+    `subscriptions`: who is told of what it writes."""
 
     def __init__(
         self,
@@ -60,11 +63,13 @@ class Session:
         queries: Queries,
         now: Instant | None,
         statement_seconds: float | None = None,
+        subscriptions: Sequence[Subscription] = (),
     ) -> None:
         self._connection = connection
         self._queries = queries
         self._now = now
         self._statement_seconds = statement_seconds
+        self.subscriptions = subscriptions if queries.version >= NOTICES_SINCE else ()
 
     async def rows(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> list[Row]:
         query = self._queries.get(name, conditions)
@@ -101,9 +106,12 @@ class PostgresPool:
     """Raises ConfigError for a URL that cannot be read. Reconnects by itself; every failure to reach the database
     comes out as StoreUnavailable, and none of its words is the password."""
 
-    def __init__(self, dsn: str, queries: Queries, *, size: int, pooler: bool) -> None:
+    def __init__(
+        self, dsn: str, queries: Queries, *, size: int, pooler: bool, subscriptions: Sequence[Subscription] = ()
+    ) -> None:
         self._address = Address.read(dsn)
         self._queries = queries
+        self._subscriptions = subscriptions
         self._size = size
         self._statements = 0 if pooler else 200
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -134,7 +142,9 @@ class PostgresPool:
             try:
                 with self._address.answering():
                     async with self._transaction() as connection:
-                        return await work(Session(connection, self._queries, now, statement_seconds))
+                        return await work(
+                            Session(connection, self._queries, now, statement_seconds, self._subscriptions)
+                        )
             except StoreUnavailable as error:
                 if not tries_left or not isinstance(error.__cause__, asyncpg.TransactionRollbackError):
                     raise
@@ -209,6 +219,12 @@ def filled(**arrays: list[Any]) -> dict[str, list[Any]]:
     """The parameters of an unnest(). An array of nothing but NULL is sent empty: unnest() fills up what is shorter,
     and the client need not look every element over."""
     return {name: [] if all(value is None for value in array) else array for name, array in arrays.items()}
+
+
+def lock_key(what: str) -> int:
+    """The advisory lock for `what`; nobody else's advisory locks have the same keys."""
+    digest = hashlib.blake2b(f"agentclock {what}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 _NO_RUN: Final = str(uuid.UUID(int=0))

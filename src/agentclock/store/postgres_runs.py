@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from agentclock.core.actors import Actor
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Claim, Instruction, Run, RunStatus, Schedule
+from agentclock.core.noticing import of_settlements
 from agentclock.ports import Backlog, Beat, Claimed, WorkerInfo, WorkerRow
+from agentclock.store import auditing, postgres_notices
 from agentclock.store.claiming import backlog_of, claim_of, report, reviews_of, tried
 from agentclock.store.columns import RUN_COLUMNS
 from agentclock.store.filters import decoded
+from agentclock.store.firing import doomed
+from agentclock.store.postgres_audit import record
+from agentclock.store.postgres_disabling import disable, lock_doomed
 from agentclock.store.postgres_pool import Row, Session, filled, run_uuid
 from agentclock.store.postgres_waiting import let_go
 from agentclock.store.rows import (
@@ -102,8 +108,13 @@ async def settle(session: Session, settlements: Sequence[Settlement]) -> frozens
     """Two statements for any number of settlements: the ends, then what they let go."""
     chosen = {(settlement.run_id, settlement.fence): settlement for settlement in reversed(settlements)}
     rows = [encode_settlement(settlement) for settlement in chosen.values()]
+    await lock_doomed(session, doomed(chosen.values()))
     settled = await session.rows("settle_runs", called_off=CALLED_OFF, **_ends(rows))
-    await let_go(session, ((schedule_id, cause) for _, schedule_id, cause in settled))
+    if session.subscriptions:
+        written = [chosen[row[0], row[3]] for row in settled if row[4] == chosen[row[0], row[3]].status]
+        await postgres_notices.tell(session, of_settlements(session.subscriptions, written))
+    await let_go(session, ((row[1], row[2]) for row in settled))
+    await disable(session, doomed(chosen[row[0], row[3]] for row in settled))
     return frozenset(row[0] for row in settled)
 
 
@@ -139,11 +150,13 @@ def _ends(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     )
 
 
-async def request_cancel(session: Session, run_id: str, why: str) -> RunStatus | None:
+async def request_cancel(session: Session, run_id: str, why: str, by: Actor | None) -> RunStatus | None:
     run_id = run_uuid(run_id)
     row = await session.row("cancel_runs", ("cancelled_run",), id=run_id, **encode_cancel(why, asked=True))
     if row is not None and row[0] == RunStatus.CANCELLED:
         await let_go(session, [(row[1], row[2])])
+    if row is not None and not row[3]:  # nobody had asked before
+        await record(session, auditing.cancelled(run_id, row[1]), by)
     row = row or await session.row("run_state", id=run_id)
     try:
         return None if row is None else RunStatus(row[0])
@@ -151,9 +164,13 @@ async def request_cancel(session: Session, run_id: str, why: str) -> RunStatus |
         raise CorruptRow("runs", run_id, f"status: {error}") from error
 
 
-async def instruct(session: Session, run_id: str, instruction: Instruction) -> Run | None:
+async def instruct(session: Session, run_id: str, instruction: Instruction, by: Actor | None) -> Run | None:
     row = await session.row("instruct", id=run_uuid(run_id), instruction=encode_instruction(instruction))
-    return None if row is None else decode_run(row)
+    if row is None:
+        return None
+    run = decode_run(row)
+    await record(session, auditing.instructed(run, instruction), by)
+    return run
 
 
 async def paused_due(session: Session, limit: int) -> list[Claim]:

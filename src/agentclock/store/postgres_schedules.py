@@ -11,13 +11,18 @@ from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, Ve
 from agentclock.core.model import Instant, Run, Schedule
 from agentclock.core.revisions import Revision
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store import auditing
 from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Slots, advanced, batch_of, facts_of, plan_batch
-from agentclock.store.postgres_pool import Session, filled
+from agentclock.store.notice_rows import notices_of_batch, notices_of_change
+from agentclock.store.owning import owned, refuse_if_over
+from agentclock.store.postgres_audit import record
+from agentclock.store.postgres_notices import tell
+from agentclock.store.postgres_pool import Session, filled, lock_key
 from agentclock.store.postgres_waiting import release_one_of_each
-from agentclock.store.revising import changed, created, decode_revision, deleted, disabled, encode_revision
+from agentclock.store.revising import OURSELVES, changed, created, decode_revision, deleted, disabled, encode_revision
 from agentclock.store.rows import (
     clean_text,
     decode_run,
@@ -25,19 +30,37 @@ from agentclock.store.rows import (
     encode_cancel,
     encode_json,
     encode_schedule,
+    encode_trigger_note,
 )
 
 _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 _NOW = len(SCHEDULE_COLUMNS)
 
 
-async def insert_schedules(session: Session, schedules: Sequence[Schedule], by: Actor | None) -> None:
-    rows = [_values(schedule) for schedule in schedules]
+async def insert_schedules(
+    session: Session, schedules: Sequence[Schedule], by: Actor | None, owner_limit: int | None
+) -> None:
+    if owner_limit is not None:
+        await _check_owners(session, schedules, owner_limit)
+    rows = [values_of(schedule) for schedule in schedules]
     await session.rows("insert_schedules", **{name: [row[name] for row in rows] for name in rows[0]})
-    await _note(session, created(schedules, by))
+    await note_revisions(session, created(schedules, by))
+    await record(session, auditing.created(schedules), by)
 
 
-async def _note(session: Session, revisions: Iterable[Revision]) -> None:
+async def _check_owners(session: Session, schedules: Sequence[Schedule], limit: int) -> None:
+    """One at a time for each owner, until the transaction ends: whoever comes second counts what the first has written.
+
+    Raises LimitReached.
+    """
+    new = owned(schedules)
+    await session.rows("lock_owners", keys=sorted(lock_key(f"schedules of {user_id}") for user_id in new))
+    for user_id, count in new.items():
+        has = await session.value("count_of_owner", user_id=user_id, most=max(0, limit))
+        refuse_if_over(user_id, has + count, limit)
+
+
+async def note_revisions(session: Session, revisions: Iterable[Revision]) -> None:
     rows = [encode_revision(revision) for revision in revisions]
     await session.rows(
         "insert_revisions",
@@ -88,15 +111,17 @@ async def change_schedule(
     expected_version: int | None,
     by: Actor | None,
 ) -> Schedule:
-    schedule, now = await _locked(session, schedule_id, user_id)
+    schedule, now = await locked(session, schedule_id, user_id)
     if expected_version is not None and schedule.version != expected_version:
         raise VersionConflict
     after = change(schedule, now)
     if after == schedule:
         return schedule
     after = replace(after, id=schedule.id, version=schedule.version + 1, updated_at=now)
-    await session.rows("update_schedule", **_values(after))
-    await _note(session, changed(schedule, after, now, by))
+    await session.rows("update_schedule", **values_of(after))
+    await note_revisions(session, changed(schedule, after, now, by))
+    await record(session, auditing.changed(schedule, after), by, now)
+    await tell(session, notices_of_change(session.subscriptions, schedule, after, now, by))
     return after
 
 
@@ -108,7 +133,8 @@ async def delete_schedule(session: Session, schedule_id: str, user_id: str | Non
     await session.rows("delete_schedule", id=schedule_id, user_id=clean_text(user_id))
     before = tried(decode_schedule, row)
     if isinstance(before, Schedule):
-        await _note(session, deleted(before, row[_NOW], by))
+        await note_revisions(session, deleted(before, row[_NOW], by))
+    await record(session, auditing.deleted(schedule_id), by, row[_NOW])
     chosen = ("cancelled_of_schedules", "cancelled_unless_running")
     await session.rows("cancel_runs", chosen, ids=[schedule_id], **encode_cancel(DELETED, asked=False))
     return True
@@ -166,7 +192,12 @@ async def _next_due_ms(session: Session) -> int | None:
 
 
 async def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: str | None) -> tuple[Schedule, Run]:
-    schedule, now = await _locked(session, schedule_id, user_id)
+    schedule, now = await locked(session, schedule_id, user_id)
+    return await fire(session, schedule, plan, now)
+
+
+async def fire(session: Session, schedule: Schedule, plan: PlanFunction, now: Instant) -> tuple[Schedule, Run]:
+    """`schedule` is locked."""
     facts = facts_of(await session.rows("situations", ids=[schedule.id]))
     made = plan(schedule, facts[schedule.id].situation, now)
     if made.fault is not None:
@@ -182,7 +213,7 @@ async def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_
     return advanced(schedule, made), decode_run(row)
 
 
-async def _locked(session: Session, schedule_id: str, user_id: str | None) -> tuple[Schedule, Instant]:
+async def locked(session: Session, schedule_id: str, user_id: str | None) -> tuple[Schedule, Instant]:
     row = await session.row("lock_schedule", id=clean_text(schedule_id), user_id=clean_text(user_id))
     if row is None:
         raise NotFound("Schedule")
@@ -197,7 +228,10 @@ async def _write(
         ids, reasons = [fault.row_id for fault in batch.faults], [clean_text(f.reason) for f in batch.faults]
         await session.rows("disable_schedules", ids=ids, reasons=reasons, at=now)
         if batch.faulty:
-            await _note(session, disabled(batch.faulty, now))
+            await note_revisions(session, disabled(batch.faulty, now))
+            deeds = [auditing.disabled(schedule.id, reason) for schedule, reason in batch.faulty]
+            await record(session, deeds, OURSELVES, now)
+    await tell(session, notices_of_batch(session.subscriptions, batch, now))
     if batch.replaced:
         cancel = encode_cancel(REPLACED, asked=False)
         chosen = ("cancelled_of_schedules", "cancelled_unless_backfill")
@@ -227,6 +261,7 @@ def _new_runs(batch: Batch) -> dict[str, list[Any]]:
         statuses=[row.status.value for row in rows],
         reasons=[None if row.reason is None else row.reason.value for row in rows],
         available_at=[row.available_at for row in rows],
+        trigger_notes=[encode_trigger_note(row.trigger_note) for row in rows],
     )
 
 
@@ -248,6 +283,6 @@ def _extensions(batch: Batch) -> dict[str, list[Any]]:
     }
 
 
-def _values(schedule: Schedule) -> dict[str, Any]:
+def values_of(schedule: Schedule) -> dict[str, Any]:
     row = encode_schedule(schedule)
     return row | {"folded_name": row["name"].casefold()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +9,7 @@ from agentclock import __version__
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
 from agentclock.store.migrating import Applied, Migration, pending, refuse_if_too_old, version_of
-from agentclock.store.postgres_pool import PostgresPool, Session
+from agentclock.store.postgres_pool import PostgresPool, Session, lock_key
 
 OLDEST_SERVER: Final = 13
 
@@ -38,7 +37,7 @@ async def ensure_schema(
 
     async def apply(session: Session) -> None:
         await session.script(_LOCK_TIMEOUT)
-        await session.rows("migration_lock", key=_lock_key(schema))
+        await session.rows("migration_lock", key=lock_key(f"migrations of {schema}"))
         if not await session.value("schema_exists"):
             await session.script(f'CREATE SCHEMA "{schema}"')
         await session.rows("create_migrations")
@@ -68,9 +67,3 @@ async def _inspect(session: Session) -> list[Applied]:
     if number < OLDEST_SERVER * 10_000:
         raise StoreUnavailable(f"PostgreSQL {version} is too old: {OLDEST_SERVER} or newer is needed")
     return await applied_steps(session)
-
-
-def _lock_key(schema: str) -> int:
-    """One lock for each schema, shared by nobody else's advisory locks."""
-    digest = hashlib.blake2b(f"agentclock migrations of {schema}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)

@@ -7,6 +7,7 @@ dialect needs stand under `-- local: <query>`. Parameters are written `:name` in
     {schema}             the schema alone, quoted (PostgreSQL)
     {schedule_columns}   the codec's columns, with the aliases s (schedules), r (runs), a (attempts), w (workers)
     {run_columns}  {attempt_columns}  {event_columns} (with the alias e)  {worker_columns}
+    {audit_columns} (with the alias l)  {owner_columns} (with the alias o)
     {where}              conditions put together at run time, see `Queries.get`
     {lane}               which line an active run (alias r) stands in, as the index runs_active has it: 0 it goes, 1 it
                          waits for the others; 2 and 3 the same for runs of backfills, which are in nobody else's way
@@ -45,6 +46,9 @@ class Query:
     parameters: tuple[str, ...]
     args: Callable[[Mapping[str, Any]], Sequence[Any]]
 
+
+#: The step of the schema that brought notices.
+NOTICES_SINCE: Final = 5
 
 #: What a query comes to whose table is not there yet.
 _NOTHING: Final = "SELECT NULL WHERE false"
@@ -155,6 +159,8 @@ def placeholders(dialect: Dialect, schema: str, version: int = NEWEST_SCHEMA) ->
         "attempt_columns": _aliased("a", "attempts", version),
         "event_columns": _aliased("e", "run_events", version),
         "worker_columns": _aliased("w", "workers", version),
+        "audit_columns": _aliased("l", "audit_log", version),
+        "owner_columns": _aliased("o", "owners", version),
         "lane": (
             "(CASE WHEN r.cause = 'backfill' THEN 2 ELSE 0 END"
             " + CASE WHEN r.status = 'pending' AND r.available_at IS NULL THEN 1 ELSE 0 END)"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from agentclock.core.audit import AuditEntry
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import (
@@ -25,8 +26,10 @@ from agentclock.core.model import (
     RunStatus,
     Schedule,
     Target,
+    TriggerNote,
     Usage,
 )
+from agentclock.core.owners import Owner
 from agentclock.ports import LoggedEvent, WorkerInfo, WorkerRow
 from agentclock.store.building import builder
 from agentclock.store.columns import (
@@ -73,6 +76,15 @@ def encode_instruction(instruction: Instruction | None) -> str | None:
     return encode_json({name: value for name, value in parts.items() if value is not None})
 
 
+def encode_trigger_note(note: TriggerNote | None) -> str | None:
+    """JSON of what is not empty; a payload that is null is one, too."""
+    if note is None:
+        return None
+    parts = {"reason": note.reason, "by": note.by}
+    payload = {"payload": note.payload} if note.has_payload else {}
+    return encode_json({name: value for name, value in parts.items() if value is not None} | payload)
+
+
 def _finite(value: Json) -> Json:
     match value:
         case float() if not math.isfinite(value):
@@ -92,6 +104,8 @@ _make_run: Final = builder(Run)
 _make_attempt: Final = builder(Attempt)
 _make_usage: Final = builder(Usage)
 _make_event: Final = builder(LoggedEvent)
+_make_entry: Final = builder(AuditEntry)
+_make_owner: Final = builder(Owner)
 
 
 def _columns_of(part: type[Any], first: str) -> slice:
@@ -137,6 +151,16 @@ def decode_usage(values: Sequence[Any]) -> Usage | None:
 def decode_event(row: Sequence[Any]) -> LoggedEvent:
     """Raises CorruptRow."""
     return _make_event(_decode("run_events", f"{row[0]}/{row[1]}", row))
+
+
+def decode_audit(row: Sequence[Any]) -> AuditEntry:
+    """Raises CorruptRow."""
+    return _make_entry(_decode("audit_log", row[0], row))
+
+
+def decode_owner(row: Sequence[Any]) -> Owner:
+    """Raises CorruptRow."""
+    return _make_owner(_decode("owners", row[0], row))
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
@@ -256,6 +280,7 @@ def encode_run(run: Run) -> dict[str, Any]:
         "output": encode_json(run.output),
         "requirements": encode_json(run.requirements),
         "metrics": encode_json(run.metrics),
+        "trigger_note": encode_trigger_note(run.trigger_note),
     }
 
 

@@ -7,130 +7,67 @@ runs the engine on a file, held by `<file>.lock`; others serve their API and sta
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Sequence
 
-from agentclock import __version__
 from agentclock.core.actors import Actor
+from agentclock.core.audit import AuditEntry
 from agentclock.core.backfills import Backfill
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Attempt, Claim, Instant, Instruction, Run, RunStatus, Schedule
+from agentclock.core.notices import Delivery, NoticeRow
+from agentclock.core.owners import Owner
 from agentclock.core.revisions import Revision
+from agentclock.core.triggers import TriggerKey
 from agentclock.ports import (
     Accounting,
+    AuditFilter,
     Backlog,
     Beat,
     ChangeFunction,
     Claimed,
-    Clock,
     EventBatch,
     EventCursor,
     Fired,
     ForeignRun,
     LoggedEvent,
+    NoticeFilter,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
     ScheduleFilter,
-    StoreHealth,
+    Triggered,
     UsageTotal,
     WorkerInfo,
     WorkerRow,
 )
 from agentclock.store import (
+    sqlite_audit,
     sqlite_backfills,
     sqlite_events,
     sqlite_foreign,
     sqlite_history,
     sqlite_imports,
+    sqlite_notices,
+    sqlite_owners,
     sqlite_runs,
     sqlite_schedules,
+    sqlite_triggers,
     sqlite_waiting,
 )
-from agentclock.store.columns import NEWEST_SCHEMA
-from agentclock.store.migrating import Applied, drift, load_migrations, version_of
-from agentclock.store.queries import Queries
-from agentclock.store.sqlite_file import (
-    MEMORY,
-    Session,
-    Synchronous,
-    applied_steps,
-    connect,
-    connect_reader,
-    migrate,
-    unavailable,
-)
-from agentclock.store.sqlite_lock import EngineLock
-from agentclock.store.sqlite_watch import FileWatch
-from agentclock.store.sqlite_writer import Readers, Writer
-
-T = TypeVar("T")
-P = ParamSpec("P")
+from agentclock.store.queries import NOTICES_SINCE
+from agentclock.store.sqlite_database import SqliteDatabase
 
 
-class SqliteStore:
-    """Implements `ports.Store`.
-
-    `synchronous` NORMAL is faster and may lose the newest transactions in a power failure (never the file).
-    """
-
-    def __init__(
-        self, path: str, *, clock: Clock, synchronous: Synchronous = "FULL", auto_migrate: bool = True
-    ) -> None:
-        self._path = path
-        self._clock = clock
-        self._synchronous: Synchronous = synchronous
-        self._auto_migrate = auto_migrate
-        self._queries = Queries("sqlite")
-        self._steps = load_migrations("sqlite")
-        self._writer = Writer(self._connect)
-        # A second connection would see a memory of its own.
-        self._readers = None if path == MEMORY else Readers(partial(connect_reader, path))
-        self._lock = None if path == MEMORY else EngineLock(path)
-        # The workers of this process that run the engine, and whose turn it is to change that.
-        self._engines: set[str] = set()
-        self._engine_change = asyncio.Lock()
-        self._owner_elsewhere: str | None = None
-        self._watch = FileWatch(path)
-
-    # life
-
-    async def open(self) -> None:
-        await self._guarded(self._writer.start())
-        if self._readers is not None:
-            self._readers.start()
-        await asyncio.to_thread(self._watch.remember_file)
-
-    async def close(self) -> None:
-        if self._readers is not None:
-            await self._readers.stop()
-        await self._writer.stop()
-        if self._lock is not None:
-            self._lock.release()
-
-    async def health(self) -> StoreHealth:
-        started = self._clock.monotonic()
-        await asyncio.to_thread(self._watch.check_file)
-        schema_version, warnings = await self._write(self._inspect)
-        return StoreHealth(
-            backend="sqlite",
-            version=sqlite3.sqlite_version,
-            schema_version=schema_version,
-            latency_ms=(self._clock.monotonic() - started) * 1000,
-            clock_difference_ms=0,
-            warnings=warnings,
-        )
-
-    async def now(self) -> Instant:
-        return self._now()
+class SqliteStore(SqliteDatabase):
+    """Implements `ports.Store`."""
 
     # schedules
 
-    async def insert_schedules(self, schedules: Sequence[Schedule], *, by: Actor | None = None) -> None:
-        await self._write(sqlite_schedules.insert_schedules, schedules, by)
+    async def insert_schedules(
+        self, schedules: Sequence[Schedule], *, by: Actor | None = None, owner_limit: int | None = None
+    ) -> None:
+        await self._write(sqlite_schedules.insert_schedules, schedules, by, owner_limit)
 
     async def get_schedule(self, schedule_id: str, user_id: str | None = None) -> Schedule | None:
         return await self._read(sqlite_schedules.get_schedule, schedule_id, user_id)
@@ -171,6 +108,19 @@ class SqliteStore:
     ) -> tuple[Schedule, Run]:
         return await self._write(sqlite_schedules.fire_one, schedule_id, plan, user_id)
 
+    async def trigger(
+        self,
+        schedule_id: str,
+        plan: PlanFunction,
+        *,
+        user_id: str | None = None,
+        key: TriggerKey | None = None,
+        by: Actor | None = None,
+    ) -> Triggered:
+        if key is not None:
+            await self._require(5)
+        return await self._write(sqlite_triggers.trigger, schedule_id, plan, user_id, key, by)
+
     async def claim(self, worker_id: str, limit: int) -> Claimed:
         return await self._write(sqlite_runs.claim, worker_id, limit)
 
@@ -180,20 +130,20 @@ class SqliteStore:
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
         return await self._write(sqlite_runs.settle, settlements)
 
-    async def request_cancel(self, run_id: str, why: str = "cancelled") -> RunStatus | None:
-        return await self._write(sqlite_runs.request_cancel, run_id, why)
+    async def request_cancel(self, run_id: str, why: str = "cancelled", *, by: Actor | None = None) -> RunStatus | None:
+        return await self._write(sqlite_runs.request_cancel, run_id, why, by)
 
-    async def instruct(self, run_id: str, instruction: Instruction) -> Run | None:
-        return await self._write(sqlite_runs.instruct, run_id, instruction)
+    async def instruct(self, run_id: str, instruction: Instruction, *, by: Actor | None = None) -> Run | None:
+        return await self._write(sqlite_runs.instruct, run_id, instruction, by)
 
     async def paused_due(self, limit: int) -> list[Claim]:
         return await self._write(sqlite_runs.paused_due, limit)
 
     # backfills
 
-    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run]) -> int:
+    async def insert_backfill(self, backfill: Backfill, runs: Sequence[Run], *, by: Actor | None = None) -> int:
         await self._require(4)
-        return await self._write(sqlite_backfills.insert, backfill, runs)
+        return await self._write(sqlite_backfills.insert, backfill, runs, by)
 
     async def backfills(self, schedule_id: str) -> list[Backfill]:
         await self._require(4)
@@ -203,9 +153,9 @@ class SqliteStore:
         await self._require(4)
         return await self._read(sqlite_backfills.states_of, backfill)
 
-    async def cancel_backfill(self, backfill_id: str) -> int | None:
+    async def cancel_backfill(self, backfill_id: str, *, by: Actor | None = None) -> int | None:
         await self._require(4)
-        return await self._write(sqlite_backfills.cancel, backfill_id)
+        return await self._write(sqlite_backfills.cancel, backfill_id, by)
 
     # workers
 
@@ -308,77 +258,53 @@ class SqliteStore:
     async def events_after(self, run_id: str, seq: int, limit: int) -> list[LoggedEvent]:
         return await self._read(sqlite_events.events_after, run_id, seq, limit)
 
-    # within
+    # the audit log
 
-    def _now(self) -> Instant:
-        ruling = self._clock.store_now()
-        return self._clock.now() if ruling is None else ruling
+    async def audit(self, where: AuditFilter, page: PageRequest) -> Page[AuditEntry]:
+        await self._require(5)
+        return await self._read(sqlite_audit.entries, where, page)
 
-    def _connect(self) -> sqlite3.Connection:
-        """The writing connection, its schema up to date. Runs on the writer's thread."""
-        connection = connect(self._path, self._synchronous)
-        try:
-            migrate(
-                connection,
-                self._queries,
-                self._steps,
-                app_version=__version__,
-                now=self._now(),
-                auto=self._auto_migrate,
-            )
-            self._use_schema(applied_steps(self._session(connection)))
-            self._watch.remember_content(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    # owners
 
-    def _inspect(self, session: Session) -> tuple[int, tuple[str, ...]]:
-        """The schema's version, and warnings. Runs on the writer's thread."""
-        applied = applied_steps(session)
-        version = self._use_schema(applied)
-        shared = self._owner_elsewhere is not None
-        warnings = self._watch.warnings(session.connection, shared=shared)
-        return version, (*drift(self._steps, applied), *warnings)
+    async def see_owner(self, user_id: str, scopes: Sequence[str], issued_at: Instant | None) -> None:
+        await self._require(5)
+        await self._write(sqlite_owners.see, user_id, scopes, issued_at)
 
-    def _use_schema(self, applied: Sequence[Applied]) -> int:
-        version = version_of(applied)
-        self._queries.use(version)
-        return version
+    async def owner(self, user_id: str) -> Owner | None:
+        await self._require(5)
+        return await self._read(sqlite_owners.get, user_id)
 
-    async def _keep_up(self) -> None:
-        """Somebody may have upgraded the schema since we last looked."""
-        if self._queries.version < NEWEST_SCHEMA:
-            await self._write(self._inspect)
+    async def owners(self, page: PageRequest) -> Page[Owner]:
+        await self._require(5)
+        return await self._read(sqlite_owners.list_all, page)
 
-    async def _require(self, step: int) -> None:
-        """Raises SchemaBehind."""
-        await self._keep_up()
-        self._queries.require(step)
+    async def revoke_owner(self, user_id: str, revoked: bool, *, by: Actor) -> Owner:
+        await self._require(5)
+        return await self._write(sqlite_owners.revoke, user_id, revoked, by)
 
-    async def _free_lock(self) -> None:
-        if self._lock is not None and not self._engines:
-            await asyncio.to_thread(self._lock.release)
+    # notices
 
-    async def _write(self, operation: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._guarded(
-            self._writer.run(lambda connection: operation(self._session(connection), *args, **kwargs))
-        )
+    async def claim_notices(self, limit: int, lease_seconds: float) -> list[NoticeRow]:
+        await self._require(NOTICES_SINCE)
+        return await self._write(sqlite_notices.claim, limit, lease_seconds)
 
-    async def _read(self, operation: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._readers is None:
-            return await self._write(operation, *args, **kwargs)
-        return await self._guarded(
-            self._readers.run(lambda connection: operation(self._session(connection), *args, **kwargs))
-        )
+    async def settle_notices(self, deliveries: Sequence[Delivery]) -> None:
+        await self._require(NOTICES_SINCE)
+        if deliveries:
+            await self._write(sqlite_notices.settle, deliveries)
 
-    def _session(self, connection: sqlite3.Connection) -> Session:
-        return Session(connection, self._queries, self._now())
+    async def next_notice_ms(self) -> int | None:
+        await self._require(NOTICES_SINCE)
+        return await self._read(sqlite_notices.next_ms)
 
-    async def _guarded(self, work: Awaitable[T]) -> T:
-        try:
-            return await work
-        except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError):
-            raise  # our own mistakes, not the database's absence
-        except sqlite3.Error as error:
-            raise unavailable(self._path, error) from error
+    async def hasten_notices(self, webhook: str, after_seconds: float) -> None:
+        await self._require(NOTICES_SINCE)
+        await self._write(sqlite_notices.hasten, webhook, after_seconds)
+
+    async def notices(self, where: NoticeFilter, page: PageRequest) -> Page[NoticeRow]:
+        await self._require(NOTICES_SINCE)
+        return await self._read(sqlite_notices.page, where, page)
+
+    async def retry_notice(self, notice_id: str, *, user_id: str | None = None, by: Actor | None = None) -> bool:
+        await self._require(NOTICES_SINCE)
+        return await self._write(sqlite_notices.retry, notice_id, user_id, by)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import Instant
+from agentclock.core.notices import Subscription
 from agentclock.store.migrating import Applied, Migration, pending, refuse_if_too_old
 from agentclock.store.queries import Queries
 
@@ -139,11 +140,13 @@ def applied_steps(session: Session) -> list[Applied]:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Named queries on one connection inside one transaction; `now` is the time that rules in it."""
+    """Named queries on one connection inside one transaction; `now` is the time that rules in it. `subscriptions`: who
+    is told of what it writes."""
 
     connection: sqlite3.Connection
     queries: Queries
     now: Instant
+    subscriptions: Sequence[Subscription] = ()
 
     def rows(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> list[tuple[Any, ...]]:
         query = self.queries.get(name, conditions)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from agentclock.core.model import ACTIVE_STATUSES, DAY_SECONDS, SECOND, Attempt, Instant, Run, RunStatus, Usage
+from agentclock.core.triggers import KEY_HOURS
 from agentclock.ports import Accounting, Page, PageRequest, RunFilter, UsageTotal
+from agentclock.store import sqlite_notices
 from agentclock.store.claiming import report
 from agentclock.store.filters import (
     PRUNED_EVENTS,
@@ -14,6 +16,7 @@ from agentclock.store.filters import (
     decode_cursor,
     decoded,
     first_run_id,
+    last_run_id,
     offset,
     page_of,
     run_selection,
@@ -64,7 +67,7 @@ def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[Atte
 
 
 def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = bounded_selection(where)
+    chosen = bounded_selection(where, _late_id(session, where.until))
     total = session.value("count_runs", chosen.conditions, **chosen.values)
     if page.cursor is not None:
         (run_id,) = decode_cursor(page.cursor, str)
@@ -74,14 +77,20 @@ def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
 
 
-def bounded_selection(where: RunFilter) -> Selection:
+def _late_id(session: Session, until: Instant | None) -> str | None:
+    """The newest run that has a fire time before `until` and an id of much later."""
+    row = None if until is None else session.row("late_run", until=until)
+    return None if row is None else str(row[0])
+
+
+def bounded_selection(where: RunFilter, late_id: str | None = None) -> Selection:
     """What `where` asks for, with the words that let SQLite use an index: bounds of fire times as bounds of ids
     too, and the very condition of the partial index that holds every state asked for."""
     chosen = run_selection(where)
     if where.since is not None:
         chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
     if where.until is not None:
-        chosen = chosen.after("runs_to_id", to_id=first_run_id(where.until + ID_SLACK_MS))
+        chosen = chosen.after("runs_to_id", to_id=last_run_id(where.until + ID_SLACK_MS, late_id))
     if only_active(where):
         return chosen.after("r.status IN ('pending', 'running', 'paused')")
     if where.statuses and _UNSUCCESSFUL.issuperset(where.statuses):
@@ -94,7 +103,7 @@ def only_active(where: RunFilter) -> bool:
 
 
 def usage(session: Session, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
-    rows = session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS))
+    rows = session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS, _late_id(session, until)))
     return [UsageTotal(usage=decode_usage(row[:-1]) or Usage(), attempts=row[-1]) for row in rows]
 
 
@@ -122,5 +131,7 @@ def prune(session: Session, before: Instant, limit: int) -> int:
         session.run(name, ids=gone)
     session.run("prune_revisions", before=before, limit=max(0, limit))
     session.run("prune_backfills", before=before)
+    sqlite_notices.prune(session, before)
+    session.run("prune_trigger_keys", now=session.now, hours=KEY_HOURS, limit=max(0, limit))
     session.run("prune_workers", dead_since=session.now - WORKER_MEMORY_SECONDS * SECOND)
     return len(rows)

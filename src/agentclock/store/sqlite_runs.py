@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from agentclock.core.actors import Actor
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import SECOND, Claim, Instant, Instruction, Run, RunStatus
+from agentclock.core.noticing import of_settlements
 from agentclock.ports import Backlog, Beat, Claimed, WorkerInfo, WorkerRow
+from agentclock.store import auditing, sqlite_notices
 from agentclock.store.claiming import backlog_of, claim_of, report, reviews_of, tried
 from agentclock.store.columns import RUN_COLUMNS
 from agentclock.store.filters import decoded
+from agentclock.store.firing import doomed
 from agentclock.store.rows import (
     CALLED_OFF,
     clean_text,
@@ -22,6 +26,8 @@ from agentclock.store.rows import (
     encode_instruction,
     encode_settlement,
 )
+from agentclock.store.sqlite_audit import record
+from agentclock.store.sqlite_disabling import disable
 from agentclock.store.sqlite_file import Session, id_list
 from agentclock.store.sqlite_waiting import let_go
 
@@ -137,7 +143,11 @@ def settle(session: Session, settlements: Sequence[Settlement]) -> frozenset[str
     session.run_many("settle_run", rows)
     session.run_many("finish_attempt", (row for row in rows if row["attempt_status"] is not None))
     session.run_many("forget_attempt", (row for row in rows if row["attempt_status"] is None))
+    if session.subscriptions:
+        as_told = (valid[row["id"]] for row in rows if row["status"] == valid[row["id"]].status)
+        sqlite_notices.tell(session, of_settlements(session.subscriptions, as_told))
     let_go(session, ((settlement.schedule_id, held[run_id][2]) for run_id, settlement in valid.items()))
+    disable(session, doomed(valid.values()))
     return frozenset(valid)
 
 
@@ -152,27 +162,31 @@ def _not_going_on(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def request_cancel(session: Session, run_id: str, why: str) -> RunStatus | None:
+def request_cancel(session: Session, run_id: str, why: str, by: Actor | None) -> RunStatus | None:
     run_id = clean_text(run_id) or ""
     before = session.row("run_state", id=run_id)
     if before is None:
         return None
     session.run("cancel_runs", ("cancelled_run",), id=run_id, now=session.now, **encode_cancel(why, asked=True))
-    status, schedule_id, cause = session.rows("run_state", id=run_id)[0]
+    after = session.rows("run_state", id=run_id)[0]
+    status, schedule_id, cause = after[:3]
     if status == RunStatus.CANCELLED != before[0]:
         let_go(session, [(schedule_id, cause)])
+    if after != before:
+        record(session, auditing.cancelled(run_id, schedule_id), by)
     try:
         return RunStatus(status)
     except ValueError as error:
         raise CorruptRow("runs", run_id, f"status: {error}") from error
 
 
-def instruct(session: Session, run_id: str, instruction: Instruction) -> Run | None:
+def instruct(session: Session, run_id: str, instruction: Instruction, by: Actor | None) -> Run | None:
     values = {"id": clean_text(run_id), "instruction": encode_instruction(instruction), "now": session.now}
     if not session.run("instruct", **values):
         return None
-    row = session.row("get_run", **values)
-    return None if row is None else decode_run(row)
+    run = decode_run(session.rows("get_run", **values)[0])
+    record(session, auditing.instructed(run, instruction), by)
+    return run
 
 
 def paused_due(session: Session, limit: int) -> list[Claim]:

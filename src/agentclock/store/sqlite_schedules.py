@@ -13,18 +13,30 @@ from agentclock.core.model import Instant, Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
 from agentclock.core.revisions import Revision
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.store import auditing
 from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Facts, Slots, advanced, batch_of, facts_of, plan_batch
-from agentclock.store.revising import changed, created, decode_revision, deleted, disabled, encode_revision
+from agentclock.store.notice_rows import notices_of_batch, notices_of_change
+from agentclock.store.owning import owned, refuse_if_over
+from agentclock.store.revising import OURSELVES, changed, created, decode_revision, deleted, disabled, encode_revision
 from agentclock.store.rows import clean_text, decode_run, decode_schedule, encode_cancel, encode_run, encode_schedule
+from agentclock.store.sqlite_audit import record
 from agentclock.store.sqlite_file import Session, id_list
+from agentclock.store.sqlite_notices import tell
 
 _CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 
 
-def insert_schedules(session: Session, schedules: Sequence[Schedule], by: Actor | None) -> None:
+def insert_schedules(
+    session: Session, schedules: Sequence[Schedule], by: Actor | None, owner_limit: int | None
+) -> None:
+    if owner_limit is not None:
+        for user_id, new in owned(schedules).items():
+            most = max(0, owner_limit)
+            has = session.value("count_of_owner", user_id=user_id, most=most)
+            refuse_if_over(user_id, has + new, owner_limit)
     for schedule in schedules:
         try:
             session.run("insert_schedule", **encode_schedule(schedule))
@@ -32,10 +44,11 @@ def insert_schedules(session: Session, schedules: Sequence[Schedule], by: Actor 
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                 raise Conflict(f"A schedule with id '{schedule.id}' already exists") from error
             raise _named(schedule, error) from error
-    _note(session, created(schedules, by))
+    note_revisions(session, created(schedules, by))
+    record(session, auditing.created(schedules), by)
 
 
-def _note(session: Session, revisions: Iterable[Revision]) -> None:
+def note_revisions(session: Session, revisions: Iterable[Revision]) -> None:
     rows = [list(encode_revision(revision).values()) for revision in revisions]
     session.run("insert_revisions", rows=json.dumps(rows))
 
@@ -79,7 +92,9 @@ def change_schedule(
         session.run("update_schedule", **encode_schedule(after))
     except sqlite3.IntegrityError as error:
         raise _named(after, error) from error
-    _note(session, changed(schedule, after, session.now, by))
+    note_revisions(session, changed(schedule, after, session.now, by))
+    record(session, auditing.changed(schedule, after), by)
+    tell(session, notices_of_change(session.subscriptions, schedule, after, session.now, by))
     return after
 
 
@@ -91,7 +106,8 @@ def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by:
     session.run("delete_schedule", id=schedule_id, user_id=user_id, now=session.now)
     before = tried(decode_schedule, row)
     if isinstance(before, Schedule):
-        _note(session, deleted(before, session.now, by))
+        note_revisions(session, deleted(before, session.now, by))
+    record(session, auditing.deleted(schedule_id), by)
     chosen = ("cancelled_of_schedules", "cancelled_unless_running")
     cancel = encode_cancel(DELETED, asked=False)
     session.run("cancel_runs", chosen, ids=id_list([schedule_id]), now=session.now, **cancel)
@@ -140,6 +156,10 @@ def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: st
     schedule = get_schedule(session, schedule_id, user_id)
     if schedule is None:
         raise NotFound("Schedule")
+    return fire(session, schedule, plan)
+
+
+def fire(session: Session, schedule: Schedule, plan: PlanFunction) -> tuple[Schedule, Run]:
     facts = _facts(session, [schedule])
     made: Plan = plan(schedule, facts[schedule.id].situation, session.now)
     if made.fault is not None:
@@ -165,7 +185,8 @@ def _write(session: Session, batch: Batch) -> set[str]:
     now = session.now
     session.run_many("disable_schedule", ({"id": f.row_id, "reason": f.reason, "now": now} for f in batch.faults))
     if batch.faulty:
-        _note(session, disabled(batch.faulty, now))
+        note_revisions(session, disabled(batch.faulty, now))
+        record(session, [auditing.disabled(schedule.id, reason) for schedule, reason in batch.faulty], OURSELVES)
     if batch.replaced:
         cancel = encode_cancel(REPLACED, asked=False)
         chosen = ("cancelled_of_schedules", "cancelled_unless_backfill")
@@ -201,4 +222,5 @@ def _write(session: Session, batch: Batch) -> set[str]:
             if run.status is RunStatus.RUNNING
         ),
     )
+    tell(session, notices_of_batch(session.subscriptions, batch, now))
     return {run.id for run in runs}

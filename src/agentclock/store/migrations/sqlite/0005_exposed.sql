@@ -30,6 +30,8 @@ CREATE TABLE {prefix}audit_log (
 ) WITHOUT ROWID;
 
 CREATE INDEX {prefix}audit_log_of_schedule ON {prefix}audit_log (schedule_id, id) WHERE schedule_id IS NOT NULL;
+CREATE INDEX {prefix}audit_log_of_run ON {prefix}audit_log (run_id, id) WHERE run_id IS NOT NULL;
+CREATE INDEX {prefix}audit_log_by_actor ON {prefix}audit_log (actor, id) WHERE actor IS NOT NULL;
 CREATE INDEX {prefix}audit_log_of_user ON {prefix}audit_log (user_id, id) WHERE user_id IS NOT NULL;
 
 CREATE TABLE {prefix}owners (
@@ -63,4 +65,7 @@ CREATE INDEX {prefix}notices_over ON {prefix}notices (created_at) WHERE status <
 CREATE INDEX {prefix}notices_dead ON {prefix}notices (id) WHERE status = 'dead';
 
 -- Triggers by name, of callers who may see the schedules of all owners.
-CREATE INDEX {prefix}schedules_name ON {prefix}schedules (name) WHERE deleted_at IS NULL;
+CREATE INDEX {prefix}schedules_called ON {prefix}schedules (name) WHERE deleted_at IS NULL;
+
+-- Runs whose id tells another time than their fire time, by more than what searches by time allow for.
+CREATE INDEX {prefix}runs_late ON {prefix}runs (id) WHERE cause = 'manual' AND created_at - fire_at > 60000;

@@ -40,7 +40,13 @@ r.fire_at < :until
 r.id >= :from_id::uuid
 
 -- local: runs_to_id
-r.id < :to_id::uuid
+r.id <= :to_id::uuid
+
+-- name: late_run (since 5)
+-- Of runs that came later after their fire time than searches by time allow for: hardly any ever do.
+SELECT r.id FROM {prefix}runs r
+WHERE r.cause = 'manual' AND r.created_at - r.fire_at > interval '24 hours' AND r.fire_at < :until::timestamptz
+ORDER BY r.id DESC LIMIT 1;
 
 -- name: runs_after
 r.id < :cursor_id::uuid
@@ -69,7 +75,7 @@ WHERE r.status IN ('skipped', 'missed') AND r.last_fire_at > :at::timestamptz;
 SELECT a.model, sum(a.input_tokens)::bigint, sum(a.output_tokens)::bigint, sum(a.total_tokens)::bigint, sum(a.cost),
     count(*)
 FROM {prefix}runs r JOIN {prefix}attempts a ON a.run_id = r.id
-WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id < :end_id::uuid
+WHERE r.schedule_id = :schedule_id AND r.id >= :first_id::uuid AND r.id <= :last_id::uuid
     AND r.fire_at >= :since AND r.fire_at < :until
     AND num_nonnulls(a.model, a.input_tokens, a.output_tokens, a.total_tokens, a.cost) > 0
 GROUP BY a.model ORDER BY 4 DESC NULLS LAST, a.model;

@@ -127,7 +127,7 @@ WITH held AS MATERIALIZED (
         input = coalesce(e.input, r.input), output = e.output, metrics = e.metrics,
         requirements = CASE WHEN e.instruction IS NULL THEN e.requirements ELSE r.requirements END
     FROM held e WHERE r.id = e.id
-    RETURNING r.id, r.schedule_id, r.cause
+    RETURNING r.id, r.schedule_id, r.cause, r.fence, r.status
 ), finished AS (
     UPDATE {prefix}attempts a SET
         status = e.attempt_status, completed_at = CASE WHEN e.attempt_status <> 'running' THEN e.ended_at END,
@@ -140,7 +140,7 @@ WITH held AS MATERIALIZED (
     DELETE FROM {prefix}attempts a
     USING held e WHERE a.run_id = e.id AND a.number = e.attempt_number AND e.attempt_status IS NULL
 )
-SELECT settled.id, settled.schedule_id, settled.cause FROM settled;
+SELECT settled.id, settled.schedule_id, settled.cause, settled.fence, settled.status FROM settled;
 
 -- name: release_waiting
 -- The schedules of waiting runs of which one may go, each looked at once, however many of its runs wait. Backfills have
@@ -202,7 +202,8 @@ RETURNING r.id;
 -- What never reached an agent ends at once. An agent run that nobody watches is seen to by the next worker, what is
 -- running is marked for its own.
 WITH active AS MATERIALIZED (
-    SELECT r.id, r.status = 'running' AS running, r.status = 'pending' AND r.instruction IS NULL AS unstarted
+    SELECT r.id, r.cancel_requested, r.status = 'running' AS running,
+        r.status = 'pending' AND r.instruction IS NULL AS unstarted
     FROM {prefix}runs r
     WHERE {where} AND r.status IN ('pending', 'running', 'paused')
     ORDER BY r.id FOR NO KEY UPDATE
@@ -218,7 +219,7 @@ UPDATE {prefix}runs r SET
     instruction = CASE WHEN NOT a.running AND NOT a.unstarted THEN :instruction::text ELSE r.instruction END,
     paused_at = NULL, review_at = NULL, approval_due_at = NULL
 FROM active a WHERE r.id = a.id
-RETURNING r.status, r.schedule_id, r.cause;
+RETURNING r.status, r.schedule_id, r.cause, a.cancel_requested;
 
 -- name: cancelled_run
 r.id = :id::uuid

@@ -27,6 +27,9 @@ INSERT INTO {prefix}schedules (
     :created_at::timestamptz[], :updated_at::timestamptz[], :folded_name::text[]
 );
 
+-- local: lock_owners
+SELECT pg_advisory_xact_lock(k.key) FROM unnest(:keys::bigint[]) AS k (key);
+
 -- local: taken_ids
 SELECT s.id FROM {prefix}schedules s WHERE s.id = ANY(:ids::text[]) LIMIT 1;
 
@@ -94,6 +97,30 @@ SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
 
 -- name: schedules_of_user
 coalesce(s.user_id, '') = :user_id AND s.user_id IS NOT NULL
+
+-- name: schedules_named
+-- By the index that keeps names apart, one owner after the other: an index of names alone would be written anew at every
+-- fire.
+s.id = ANY(ARRAY(
+    WITH RECURSIVE owners (user_id) AS (
+        SELECT min(coalesce(o.user_id, '')) FROM {prefix}schedules o WHERE o.deleted_at IS NULL
+        UNION ALL
+        SELECT (SELECT min(coalesce(o.user_id, '')) FROM {prefix}schedules o
+                WHERE coalesce(o.user_id, '') > owners.user_id AND o.deleted_at IS NULL)
+        FROM owners WHERE owners.user_id IS NOT NULL
+    )
+    SELECT n.id FROM owners JOIN {prefix}schedules n
+        ON coalesce(n.user_id, '') = owners.user_id AND n.name = :name AND n.deleted_at IS NULL))
+
+-- name: schedules_of_user_named
+s.name = :name
+
+-- name: count_of_owner
+-- No further than to what is allowed.
+SELECT count(*) FROM (
+    SELECT 1 FROM {prefix}schedules s
+    WHERE coalesce(s.user_id, '') = :user_id AND s.user_id IS NOT NULL AND s.deleted_at IS NULL
+    LIMIT :most::bigint) c;
 
 -- name: schedules_named_like
 strpos(s.folded_name, :folded_name) > 0

@@ -106,7 +106,7 @@ WHERE id IN (
         WHERE r.schedule_id = w.value AND {lane} = 0 AND r.status IN ('pending', 'running', 'paused')));
 
 -- name: run_state
-SELECT r.status, r.schedule_id, r.cause FROM {prefix}runs r WHERE r.id = :id;
+SELECT r.status, r.schedule_id, r.cause, r.cancel_requested FROM {prefix}runs r WHERE r.id = :id;
 
 -- name: cancel_runs
 -- What never reached an agent ends at once. An agent run that nobody watches is seen to by the next worker, what is
@@ -204,7 +204,13 @@ r.fire_at < :until
 r.id >= :from_id
 
 -- local: runs_to_id
-r.id < :to_id
+r.id <= :to_id
+
+-- name: late_run (since 5)
+-- Of runs that came later after their fire time than searches by time allow for: hardly any ever do.
+SELECT r.id FROM {prefix}runs r
+WHERE r.cause = 'manual' AND r.created_at - r.fire_at > 60000 AND r.fire_at < :until
+ORDER BY r.id DESC LIMIT 1;
 
 -- name: runs_after
 r.id < :cursor_id
@@ -232,7 +238,7 @@ WHERE r.status IN ('skipped', 'missed') AND r.last_fire_at > :at;
 -- name: usage
 SELECT a.model, sum(a.input_tokens), sum(a.output_tokens), sum(a.total_tokens), sum(a.cost), count(*)
 FROM {prefix}runs r JOIN {prefix}attempts a ON a.run_id = r.id
-WHERE r.schedule_id = :schedule_id AND r.id >= :first_id AND r.id < :end_id
+WHERE r.schedule_id = :schedule_id AND r.id >= :first_id AND r.id <= :last_id
     AND r.fire_at >= :since AND r.fire_at < :until
     AND coalesce(a.model, a.input_tokens, a.output_tokens, a.total_tokens, a.cost) IS NOT NULL
 GROUP BY a.model ORDER BY 4 DESC, a.model;

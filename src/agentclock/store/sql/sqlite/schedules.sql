@@ -65,7 +65,20 @@ ORDER BY s.created_at DESC, s.id DESC LIMIT :limit OFFSET :offset;
 SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
 
 -- name: schedules_of_user
-s.user_id = :user_id
+coalesce(s.user_id, '') = :user_id AND s.user_id IS NOT NULL
+
+-- name: schedules_named
+s.name = :name
+
+-- name: schedules_of_user_named
+s.name = :name
+
+-- name: count_of_owner
+-- No further than to what is allowed.
+SELECT count(*) FROM (
+    SELECT 1 FROM {prefix}schedules s
+    WHERE coalesce(s.user_id, '') = :user_id AND s.user_id IS NOT NULL AND s.deleted_at IS NULL
+    LIMIT :most) c;
 
 -- name: schedules_named_like
 instr(agentclock_fold(s.name), agentclock_fold(:name_contains)) > 0

@@ -1,0 +1,47 @@
+"""Triggers in PostgreSQL: each function is one operation inside a transaction of its caller."""
+
+from __future__ import annotations
+
+from agentclock.core.actors import Actor
+from agentclock.core.errors import KeyReused
+from agentclock.core.model import Run
+from agentclock.core.triggers import KEY_HOURS, TriggerKey
+from agentclock.ports import PlanFunction, Triggered
+from agentclock.store import auditing
+from agentclock.store.postgres_audit import record
+from agentclock.store.postgres_pool import Session
+from agentclock.store.postgres_schedules import fire, locked
+from agentclock.store.rows import clean_text, decode_run
+
+
+async def trigger(
+    session: Session,
+    schedule_id: str,
+    plan: PlanFunction,
+    user_id: str | None,
+    key: TriggerKey | None,
+    by: Actor | None,
+) -> Triggered:
+    """Whoever else triggers the schedule waits for its row, and then sees the key that was written."""
+    schedule, now = await locked(session, schedule_id, user_id)
+    earlier = None if key is None else await _run_of(session, schedule.id, key)
+    if earlier is not None:
+        return Triggered(schedule=schedule, run=earlier, is_replay=True)
+    schedule, run = await fire(session, schedule, plan, now)
+    if key is not None:
+        values = {"schedule_id": schedule.id, "key": clean_text(key.key), "fingerprint": key.fingerprint}
+        await session.rows("put_trigger_key", run_id=run.id, **values)
+    await record(session, auditing.triggered(run), by, now)
+    return Triggered(schedule=schedule, run=run)
+
+
+async def _run_of(session: Session, schedule_id: str, key: TriggerKey) -> Run | None:
+    """What the key stands for; None: nothing yet, or a run that is deleted by now. Raises KeyReused."""
+    known = await session.row("trigger_key", hours=KEY_HOURS, schedule_id=schedule_id, key=clean_text(key.key))
+    if known is None:
+        return None
+    fingerprint, run_id = known
+    if fingerprint != key.fingerprint:
+        raise KeyReused
+    row = await session.row("get_run", id=run_id)
+    return None if row is None else decode_run(row)

@@ -1,0 +1,35 @@
+-- name: see_owner (since 5)
+-- A token counts if it is no older than the one before. One that does not tell its age is older than one that does.
+INSERT INTO {prefix}owners AS o (user_id, scopes, issued_at, seen_at)
+VALUES (:user_id::text, :scopes::text, :issued_at::timestamptz, coalesce(:now::timestamptz, now()))
+ON CONFLICT (user_id) DO UPDATE SET
+    seen_at = greatest(o.seen_at, excluded.seen_at),
+    scopes = CASE WHEN o.issued_at IS NULL OR excluded.issued_at >= o.issued_at THEN excluded.scopes ELSE o.scopes END,
+    issued_at = CASE WHEN o.issued_at IS NULL OR excluded.issued_at >= o.issued_at THEN excluded.issued_at
+        ELSE o.issued_at END;
+
+-- name: get_owner (since 5)
+SELECT {owner_columns} FROM {prefix}owners o WHERE o.user_id = :user_id::text;
+
+-- name: list_owners (since 5)
+SELECT {owner_columns} FROM {prefix}owners o
+WHERE {where} ORDER BY o.user_id LIMIT :limit::bigint OFFSET :offset::bigint;
+
+-- name: count_owners (since 5)
+SELECT count(*) FROM {prefix}owners o;
+
+-- name: owners_after
+o.user_id > :cursor_id::text
+
+-- name: revoke_owner (since 5)
+-- Whoever was never seen is noted without any scope.
+INSERT INTO {prefix}owners AS o (user_id, scopes, seen_at, revoked_at, revoked_by)
+VALUES (:user_id::text, '[]', coalesce(:now::timestamptz, now()), coalesce(:now::timestamptz, now()), :by::text)
+ON CONFLICT (user_id) DO UPDATE SET revoked_at = excluded.revoked_at, revoked_by = excluded.revoked_by
+WHERE o.revoked_at IS NULL
+RETURNING o.user_id;
+
+-- name: restore_owner (since 5)
+UPDATE {prefix}owners o SET revoked_at = NULL, revoked_by = NULL
+WHERE user_id = :user_id::text AND revoked_at IS NOT NULL
+RETURNING o.user_id;
