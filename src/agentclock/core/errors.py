@@ -16,6 +16,7 @@ AgentclockError
 │   └── Forbidden       known, but not allowed (403)
 ├── KeyReused           an Idempotency-Key came again with another request (422)
 ├── TooManyRequests     faster than a client may be (429)
+├── TooLarge            the request's body is larger than bodies may be (413)
 ├── NotFound            no such row for this caller (404)
 ├── Unavailable         a part we need is not there right now (503)
 │   ├── StoreUnavailable  the database does not answer
@@ -108,7 +109,9 @@ class Denied(AgentclockError):
 
 
 class Unauthenticated(Denied):
-    """No credentials, or wrong ones."""
+    """No credentials, or wrong ones (`is_wrong`)."""
+
+    is_wrong = False
 
 
 class Forbidden(Denied):
@@ -127,9 +130,17 @@ class KeyReused(AgentclockError):
 class TooManyRequests(AgentclockError):
     """`retry_after_seconds`: when the next request will be answered."""
 
-    def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__("Too many requests: slow down")
+    def __init__(self, retry_after_seconds: float, message: str = "Too many requests: slow down") -> None:
+        super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooLarge(AgentclockError):
+    """Nothing of the body was looked at. `limit_bytes` is what the setting allows."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than {limit_bytes:,} bytes (body_limit_bytes)")
+        self.limit_bytes = limit_bytes
 
 
 class NotFound(AgentclockError):

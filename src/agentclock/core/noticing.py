@@ -154,7 +154,8 @@ def _notice(
 def _id(subscription: Subscription, kind: NoticeKind, at: Instant, what: str) -> str:
     """The same whenever the same is told, so that a transaction which is tried again tells it once."""
     told = f"{subscription.webhook}|{kind}|{what}"
-    return time_ordered_id(at, hashlib.blake2b(told.encode(), digest_size=10, person=b"notice").digest())
+    digest = hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=10, person=b"notice").digest()
+    return time_ordered_id(at, digest)
 
 
 def _about(schedule: Schedule) -> dict[str, Json]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
-from agentclock.core.model import Instant, Json
+from agentclock.core.model import Instant, Json, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +30,13 @@ def foreign_claim(payload: Json, owner: str | None) -> str | None:
     if owner is None or claimed in (None, owner):
         return None
     return f"the payload claims to be user {claimed!r}, but the schedule belongs to {owner!r}: leave user_id out"
+
+
+def foreign_call(target: Target, owner: str | None) -> str | None:
+    """As `foreign_claim`, of the whole call: what its endpoint says behind "?" counts as well."""
+    if owner is None:
+        return None
+    query = parse_qs(urlsplit(target.endpoint).query, keep_blank_values=True)
+    claims = [{"user_id": claimed} for claimed in query.get("user_id", ())]
+    faults = (foreign_claim(claim, owner) for claim in (target.payload, *claims))
+    return next((fault for fault in faults if fault is not None), None)

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from agentclock.core.origins import origin_of
+
 PING_URL_LENGTH: Final = 1024
 
 
@@ -32,7 +34,13 @@ def ping_url_fault(text: str) -> str | None:
         return "must be an absolute URL that begins with http:// or https://"
     if "@" in parts.netloc:
         return "must not contain a user name or a password: everybody who may read schedules could read them"
-    return "must not have a fragment ('#')" if "#" in text else None
+    if "#" in text:
+        return "must not have a fragment ('#')"
+    try:
+        origin_of(text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def ping_host(url: str) -> str:

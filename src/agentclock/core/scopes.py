@@ -28,7 +28,9 @@ def permits(scopes: Iterable[str], wanted: str) -> bool:
 
 def scope_to_call(target: Target, *, is_agentos: bool) -> str:
     """The scope that having `target` called asks for: of an agent, team or workflow its run scope, of everything else
-    `targets:<name>:call`, which no token of AgentOS has but an admin's."""
+    `targets:<name>:call`, which no token of AgentOS has but an admin's. An endpoint that is a URL is for admins."""
+    if not target.endpoint.startswith("/"):
+        return ADMIN
     if is_agentos and target.component is not None:
         kind, component_id = target.component
         return f"{kind}s:{component_id}:run"

@@ -10,7 +10,7 @@ from agentclock.core.model import Json, Outcome, OutcomeKind, TargetType
 from agentclock.executor import agno_wire as wire
 from agentclock.executor.agent_questions import STATUS_LIMIT_BYTES, json_object
 from agentclock.executor.agent_run import ERROR_BODY_LIMIT_BYTES, AgentRun
-from agentclock.executor.outcomes import Blotter, refusing_answer
+from agentclock.executor.outcomes import refusing_answer
 from agentclock.executor.transport import Answer, ConnectionBroken, NotConnected, NotHttp
 
 
@@ -46,7 +46,7 @@ class Continuation:
         """Why the answer must not be passed on."""
         call = self._run.call
         shown = call.run.requirements
-        if shown and not same_questions(shown, Blotter.for_headers(call.target.headers).json(waits_for)):
+        if shown and not same_questions(shown, call.secrecy.blotter.json(waits_for)):
             return "the answer was not passed on: by now the run waits for something else"
         missing = missing_answers(waits_for, self._answers)
         return f"the answer was not passed on, it lacks: {'; '.join(missing)}" if missing else None
@@ -58,7 +58,7 @@ class Continuation:
             reply = await self._send(waits_for)
         except NotConnected as error:
             run.lives_here = False
-            return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(error))
+            return error.outcome()
         except (ConnectionBroken, NotHttp) as error:
             run.broke(error)
             refusal = str(error)

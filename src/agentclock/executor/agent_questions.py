@@ -14,6 +14,7 @@ from yarl import URL
 from agentclock.core.model import Json, Outcome
 from agentclock.executor import agno_wire as wire
 from agentclock.executor.outcomes import error_detail, parse_json
+from agentclock.executor.secrecy import Secrecy
 from agentclock.executor.targets import TargetSettings
 from agentclock.executor.transport import ConnectionBroken, NotConnected, NotHttp, Request, Transport
 
@@ -66,9 +67,16 @@ class Questions:
     """
 
     def __init__(
-        self, transport: Transport, target: TargetSettings, patience: Patience, url: URL, headers: Mapping[str, str]
+        self,
+        transport: Transport,
+        target: TargetSettings,
+        patience: Patience,
+        url: URL,
+        headers: Mapping[str, str],
+        secrecy: Secrecy,
     ) -> None:
         self._transport = transport
+        self._secrecy = secrecy
         self._target = target
         self._patience = patience
         self._url = url
@@ -146,7 +154,7 @@ class Questions:
     def went_wrong(self, event: str, trouble: str) -> None:
         """Remembered for the outcome, and said in the log: the run itself may still end well."""
         self.trouble = trouble
-        self._log.warning(event, trouble=trouble, agent_run=self.run_id)
+        self._log.warning(event, trouble=self._secrecy.blotter.error(trouble), agent_run=self.run_id)
 
     def _no_state(self, trouble: str, *, code: int | None = None, is_connected: bool = True) -> State:
         self.trouble = trouble

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from agentclock.core.model import Json, Outcome, OutcomeKind, TargetType
 from agentclock.executor import agno_wire as wire
 from agentclock.executor.agent_questions import Questions, json_object
 from agentclock.executor.agno_usage import Tally
-from agentclock.executor.outcomes import DEPTH_LIMIT, Blotter
+from agentclock.executor.blotting import DEPTH_LIMIT
+from agentclock.executor.secrecy import Secrecy
 from agentclock.executor.sse import SseDecoder, SseEvent
 from agentclock.executor.supervision import Silence
 from agentclock.executor.transport import Answer
+from agentclock.executor.veil import Veil
 from agentclock.ports import RunContext, Said
 
 #: Without these in it, the strings in a text of JSON are what they look like, and its numbers are finite.
@@ -33,7 +36,7 @@ class Relay:
         component: TargetType,
         context: RunContext,
         questions: Questions,
-        blotter: Blotter,
+        secrecy: Secrecy,
         silence: Silence,
         *,
         drain_seconds: float,
@@ -42,7 +45,8 @@ class Relay:
         self._component = component
         self._context = context
         self._questions = questions
-        self._blotter = blotter
+        self._secrecy = secrecy
+        self._veil = Veil(context.emit)
         self._silence = silence
         self._drain_seconds = drain_seconds
         self._last_index = context.seen_index
@@ -98,7 +102,7 @@ class Relay:
             events = list(decoder.feed(piece))
             if decoder.oversized > unread:
                 # What is missing from the record is on record as well. Its pieces came before those of these events.
-                self._context.emit(Said(type="cut", data={"events": decoder.oversized - unread}))
+                self._pass_on(Said(type="cut", data={"events": decoder.oversized - unread}))
                 unread = decoder.oversized
             for event in events:
                 await self._take(event)
@@ -112,14 +116,19 @@ class Relay:
                     self._questions.went_wrong("events_too_big", f"{decoder.oversized} events were too big to be read")
                 return
 
+    def close(self) -> None:
+        """Nothing more will be heard: what was held back is passed on."""
+        is_end = self.ending is not None and self.ending.kind is not OutcomeKind.PAUSED
+        self._veil.flush(self._secrecy.blotter, is_end=is_end)
+
     async def learn_ids(self, data: dict[str, Json]) -> bool:
-        """AgentOS may give the run ids of its own choice: those are the ones that count."""
-        run_id = wire.usable_id(data.get("run_id"))
-        if run_id is None:
+        """AgentOS may give the run ids of its own choice: those are the ones that count, unless they tell secrets."""
+        run_id, session_id = wire.usable_id(data.get("run_id")), data.get("session_id")
+        hides = self._secrecy.blotter.hides
+        if run_id is None or hides(run_id):
             return False
-        session_id = data.get("session_id")
         self._questions.run_id = run_id
-        if isinstance(session_id, str) and session_id:
+        if isinstance(session_id, str) and session_id and not hides(session_id):
             self._questions.session_id = session_id
         self.knows_ids = True
         await self._context.note_agent_run(run_id, self._questions.session_id)
@@ -144,6 +153,8 @@ class Relay:
         if self._is_new(index) and not is_afterthought:
             self.tally.hear(event_type, data, own=is_own)
             self._emit(event_type, data, index, event.data)
+        if self.ending is not None:
+            self.close()
 
     def _is_about_stream(self, event_type: str, data: dict[str, Json]) -> bool:
         if wire.is_meta(event_type):
@@ -194,8 +205,12 @@ class Relay:
         return True
 
     def _emit(self, event_type: str, data: dict[str, Json], index: int | None, raw: str) -> None:
-        if _NEEDS_CARE.search(raw) or raw.count("{") + raw.count("[") > DEPTH_LIMIT or self._blotter.hides(raw):
-            data = self._blotter.json(data)
+        blotter, streamed = self._secrecy.blotter, wire.streamed_texts(event_type, data)
+        if blotter.hides(event_type):
+            event_type = blotter.text(event_type)
+        if _NEEDS_CARE.search(raw) or raw.count("{") + raw.count("[") > DEPTH_LIMIT or blotter.hides(raw):
+            # What comes in pieces is looked at as a whole.
+            data = {**blotter.json({**data, **dict.fromkeys(streamed)}), **{name: data[name] for name in streamed}}
         self._has_emitted = True
         self._silence.heard()
         said = Said(
@@ -205,4 +220,7 @@ class Relay:
             is_text=wire.is_text(event_type, data),
             speaker=wire.speaker_of(data),
         )
-        self._context.emit(said)
+        self._pass_on(said, streamed)
+
+    def _pass_on(self, said: Said, streamed: Sequence[str] = ()) -> None:
+        self._veil.pass_on(said, streamed, self._secrecy.blotter)

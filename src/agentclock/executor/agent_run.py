@@ -20,7 +20,8 @@ from agentclock.executor.agent_questions import STATUS_LIMIT_BYTES, Patience, Qu
 from agentclock.executor.agent_relay import Relay
 from agentclock.executor.headers import run_headers
 from agentclock.executor.http import MAYBE_DONE
-from agentclock.executor.outcomes import Blotter, refusing_answer
+from agentclock.executor.outcomes import refusing_answer
+from agentclock.executor.secrecy import DiscreetTransport, Secrecy
 from agentclock.executor.supervision import Silence
 from agentclock.executor.targets import TargetSettings
 from agentclock.executor.transport import Answer, ConnectionBroken, NotConnected, NotHttp, Request, Transport
@@ -47,6 +48,7 @@ class Call:
     url: URL
     payload: Mapping[str, Json]
     context: RunContext
+    secrecy: Secrecy
 
     @property
     def run(self) -> Run:
@@ -79,7 +81,14 @@ class AgentRun:
         self.call = call
         self.patience = patience
         self.silence = Silence(None if call.is_unseen else schedule.idle_timeout_seconds)
-        self.questions = Questions(questions, target, patience, call.url, run_headers(target, call.context))
+        self.questions = Questions(
+            DiscreetTransport(questions, call.secrecy),
+            target,
+            patience,
+            call.url,
+            run_headers(target, call.context),
+            call.secrecy,
+        )
         self.questions.run_id = _agent_run_id(run)
         named = run.session_id if has_begun else None
         self.questions.session_id = named or str(call.payload.get("session_id") or run_session_id(run.id))
@@ -87,12 +96,12 @@ class AgentRun:
             call.component,
             call.context,
             self.questions,
-            Blotter.for_headers(target.headers),
+            call.secrecy,
             self.silence,
             drain_seconds=patience.drain,
             knows_ids=has_begun,
         )
-        self._streams = streams
+        self._streams = DiscreetTransport(streams, call.secrecy)
         self._fields = wire.call_fields(call.payload, self.questions.session_id, schedule.user_id)
         self.is_accepted = has_begun and run.agent_run_id == self.questions.run_id
         self._is_resumable = True
@@ -110,15 +119,14 @@ class AgentRun:
     async def start(self) -> Outcome:
         """Starts the run and watches it until it ends."""
         call, outcome = self.call, None
-        form = wire.form_of(self._fields, self.questions.run_id)
         headers = run_headers(call.target, call.context)
-        request = Request(method="POST", url=call.url, headers=headers, form=form)
-        self.maybe_started = self.lives_here = True
         try:
+            request = Request(method="POST", url=call.url, headers=headers, form=await self._form())
+            self.maybe_started = self.lives_here = True
             outcome = await self.exchange(request, self._begin, self.patience.idle)
         except NotConnected as error:
             self.maybe_started = False
-            return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(error))
+            return error.outcome()
         except NotHttp as error:
             if not self.is_accepted:
                 text = f"target '{call.target.name}' at {call.target.base_url} did not answer in HTTP: {error}"
@@ -127,6 +135,12 @@ class AgentRun:
         except ConnectionBroken as error:
             self.broke(error)
         return outcome or await self.conclude()
+
+    async def _form(self) -> dict[str, str]:
+        """What starts the run, with its secrets. Raises NotAllowed."""
+        payload = await self.call.secrecy.payload(self.call.target)
+        fields = wire.call_fields(payload or {}, self.questions.session_id, self.call.context.claim.schedule.user_id)
+        return wire.form_of(fields, self.questions.run_id)
 
     async def conclude(self) -> Outcome:
         """The outcome that the stream told, else what is found out by asking."""

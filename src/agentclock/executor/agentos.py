@@ -11,7 +11,9 @@ from agentclock.executor.agent_answer import Continuation
 from agentclock.executor.agent_questions import Patience
 from agentclock.executor.agent_run import AgentRun, Call
 from agentclock.executor.agno_usage import usage_from
-from agentclock.executor.outcomes import Blotter, output_of
+from agentclock.executor.blotting import Blotter
+from agentclock.executor.outcomes import output_of
+from agentclock.executor.secrecy import Secrecy
 from agentclock.executor.supervision import supervised
 from agentclock.executor.targets import TargetSettings
 from agentclock.executor.transport import Transport
@@ -32,30 +34,37 @@ class AgentOSExecutor:
         self._cap_bytes = response_cap_bytes
         self._patience = patience or Patience()
 
-    async def execute(self, target: TargetSettings, component: TargetType, context: RunContext) -> Outcome:
+    async def execute(
+        self, target: TargetSettings, component: TargetType, context: RunContext, secrecy: Secrecy
+    ) -> Outcome:
         """Starts an agent run, or follows the instruction for one that has begun."""
-        run = self._run(target, component, context)
+        run = self._run(target, component, context, secrecy)
         if isinstance(run, str):
             return Outcome(kind=OutcomeKind.FAILED, error=run)
         instruction = context.claim.run.instruction
+        if instruction is not None:
+            await secrecy.recall(target)
         is_end = instruction is not None and instruction.kind is InstructionKind.CANCEL
-        outcome = await supervised(_work(run), context, run.silence, timed=not is_end)
-        if isinstance(outcome, OutcomeKind):
-            outcome = await _stopped(run, outcome)
-        return self._presentable(outcome, run, Blotter.for_headers(target.headers))
+        try:
+            outcome = await supervised(_work(run), context, run.silence, timed=not is_end)
+            if isinstance(outcome, OutcomeKind):
+                outcome = await _stopped(run, outcome)
+        finally:
+            run.relay.close()
+        return self._presentable(outcome, run, secrecy.blotter)
 
     def can_attach(self, target: TargetSettings, claim: Claim) -> bool:
         """Always, as far as anybody can tell: AgentOS keeps runs going, and stores what became of them."""
         is_run = target.kind == "agentos" and claim.schedule.target.component is not None
         return is_run and claim.run.attempt > 0
 
-    async def has_moved_on(self, target: TargetSettings, claim: Claim) -> bool:
+    async def has_moved_on(self, target: TargetSettings, claim: Claim, secrecy: Secrecy) -> bool:
         """One question. True as well if AgentOS does not know the run any more: there is nothing left to answer."""
         component = claim.schedule.target.component
         if component is None:
             return False
         context = RunContext(claim=claim, emit=_ignore, note_agent_run=_note_nothing)
-        run = self._run(target, component[0], context)
+        run = self._run(target, component[0], context, secrecy)
         if isinstance(run, str):
             return False
         state = await run.questions.state()
@@ -63,7 +72,9 @@ class AgentOSExecutor:
             return state.outcome is None or state.outcome.kind is not OutcomeKind.PAUSED
         return state.code == 404
 
-    def _run(self, target: TargetSettings, component: TargetType, context: RunContext) -> AgentRun | str:
+    def _run(
+        self, target: TargetSettings, component: TargetType, context: RunContext, secrecy: Secrecy
+    ) -> AgentRun | str:
         """The run, or why there can be none."""
         called = context.claim.schedule.target
         if not isinstance(called.payload, dict | None):
@@ -72,7 +83,8 @@ class AgentOSExecutor:
             url = target.url_for(called.endpoint)
         except ValueError as error:
             return str(error)
-        call = Call(target=target, component=component, url=url, payload=called.payload or {}, context=context)
+        payload = called.payload or {}
+        call = Call(target=target, component=component, url=url, payload=payload, context=context, secrecy=secrecy)
         return AgentRun(self._streams, self._questions, self._patience, call)
 
     def _presentable(self, outcome: Outcome, run: AgentRun, blotter: Blotter) -> Outcome:
@@ -80,7 +92,7 @@ class AgentOSExecutor:
         has_begun = stored.instruction is not None
         # Whoever takes the run up must not believe AgentOS to have it because we hoped so.
         has_ids = run.is_accepted if outcome.kind is OutcomeKind.DETACHED else run.maybe_started
-        content = blotter.json(output.get("content"))
+        content, content_type = blotter.json(output.get("content")), blotter.json(output.get("content_type"))
         metrics = run.relay.tally.metrics(outcome.metrics)
         return replace(
             outcome,
@@ -89,7 +101,7 @@ class AgentOSExecutor:
             session_id=run.questions.session_id if has_ids else None,
             error=blotter.error(outcome.error) if outcome.error else None,
             input=blotter.json(stored.input if has_begun and stored.input is not None else run.input),
-            output=output_of(content, output.get("content_type"), self._cap_bytes),
+            output=output_of(content, content_type, self._cap_bytes),
             requirements=blotter.json(outcome.requirements),
             metrics=blotter.json(metrics),
             usage=usage_from(blotter.json(metrics)),

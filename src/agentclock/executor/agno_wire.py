@@ -47,6 +47,10 @@ _ECHO_EVENTS: Final = frozenset({"WorkflowRunOutput"})
 
 _TEXT_EVENTS: Final = frozenset({"RunContent", "TeamRunContent"})
 
+#: Events that carry a text piece by piece, and the fields where the pieces stand.
+_STREAMED_EVENTS: Final = ("RunContent", "RunIntermediateContent", "ReasoningContentDelta")
+_STREAMED_FIELDS: Final = ("content", "reasoning_content")
+
 #: With any of these an event is more than the text in it.
 _RICH_FIELDS: Final = (
     "reasoning_content",
@@ -143,6 +147,13 @@ def is_text(event_type: str, data: Mapping[str, Json]) -> bool:
     """Whether the event is a piece of text and nothing else that anybody would want to see."""
     content = data.get("content")
     return event_type in _TEXT_EVENTS and isinstance(content, str) and not any(map(data.get, _RICH_FIELDS))
+
+
+def streamed_texts(event_type: str, data: Mapping[str, Json]) -> list[str]:
+    """The fields of an event whose texts go on in the next event of its kind."""
+    if not event_type.endswith(_STREAMED_EVENTS):
+        return []
+    return [name for name in _STREAMED_FIELDS if isinstance(data.get(name), str) and data[name]]
 
 
 def speaker_of(data: Mapping[str, Json]) -> str | None:

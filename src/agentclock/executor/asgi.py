@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -31,11 +31,15 @@ _FORM: Final = "application/x-www-form-urlencoded"
 class AsgiTransport:
     """Calls `app` as a server does, each time in a task and a context of its own.
 
-    Nothing is sent before `open`: an app must have completed its start-up before it is called.
+    Nothing is sent before `open`: an app must have completed its start-up before it is called. `hide` takes secrets
+    out of what is logged.
     """
 
-    def __init__(self, app: ASGIApp, *, parting_seconds: float = PARTING_SECONDS) -> None:
+    def __init__(
+        self, app: ASGIApp, *, parting_seconds: float = PARTING_SECONDS, hide: Callable[[str], str] = str
+    ) -> None:
         self.app = app
+        self._hide = hide
         self._parting_seconds = parting_seconds
         self._is_open = False
         self._state: Mapping[str, Any] | None = None
@@ -83,7 +87,7 @@ class AsgiTransport:
             exchange.failure = f"the app raised {type(error).__name__}"
             # Rendered here: pretty renderers of tracebacks show local variables, and those may hold secrets.
             text = "".join(traceback.format_exception(error))
-            self._log.error("app_raised", target=target, path=scope["path"], exception=text)
+            self._log.error("app_raised", target=target, path=scope["path"], exception=self._hide(text))
         except asyncio.CancelledError:
             exchange.failure = "the app's task was cancelled"
             raise

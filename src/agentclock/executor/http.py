@@ -10,7 +10,8 @@ from yarl import URL
 
 from agentclock.core.model import Instruction, InstructionKind, Json, Outcome, OutcomeKind, RunStatus
 from agentclock.executor.headers import run_headers
-from agentclock.executor.outcomes import Blotter, output_of, refusing_answer
+from agentclock.executor.outcomes import output_of, refusing_answer
+from agentclock.executor.secrecy import DiscreetTransport, Secrecy
 from agentclock.executor.supervision import supervised
 from agentclock.executor.targets import TargetSettings
 from agentclock.executor.transport import Answer, ConnectionBroken, NotConnected, NotHttp, Request, Transport
@@ -29,15 +30,15 @@ class HttpExecutor:
         self._transport = transport
         self._cap_bytes = response_cap_bytes
 
-    async def execute(self, target: TargetSettings, context: RunContext) -> Outcome:
-        blotter = Blotter.for_headers(target.headers)
+    async def execute(self, target: TargetSettings, context: RunContext, secrecy: Secrecy) -> Outcome:
         payload = context.claim.schedule.target.payload
         if context.claim.run.instruction is not None:
             outcome: Outcome | OutcomeKind = _instructed(context.claim.run.instruction)
         else:
-            outcome = await supervised(self._exchange(target, context), context)
+            outcome = await supervised(self._exchange(target, context, secrecy), context)
         if isinstance(outcome, OutcomeKind):
             outcome = Outcome(kind=outcome, error=_stopped(outcome, context))
+        blotter = secrecy.blotter
         return replace(
             outcome,
             input=blotter.json(payload),
@@ -45,24 +46,26 @@ class HttpExecutor:
             output=blotter.json(outcome.output),
         )
 
-    async def _exchange(self, target: TargetSettings, context: RunContext) -> Outcome:
+    async def _exchange(self, target: TargetSettings, context: RunContext, secrecy: Secrecy) -> Outcome:
         begun: Answer | None = None
         try:
-            request = self._request(target, context)
-            async with self._transport.send(target, request) as begun:
-                return await self._read(begun)
+            request = _request(target, context, await secrecy.payload(target))
+            async with DiscreetTransport(self._transport, secrecy).send(target, request) as begun:
+                return await self._read(begun, secrecy)
         except ValueError as error:
             return Outcome(kind=OutcomeKind.FAILED, error=str(error))
         except NotConnected as error:
-            return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(error))
+            return error.outcome()
         except NotHttp as error:
             text = f"target '{target.name}' at {target.base_url} did not answer in HTTP: {error}"
             return Outcome(kind=OutcomeKind.FAILED, status_code=begun.status if begun else None, error=text)
         except ConnectionBroken as error:
             return _broken(begun, error)
 
-    async def _read(self, answer: Answer) -> Outcome:
+    async def _read(self, answer: Answer, secrecy: Secrecy) -> Outcome:
         body, cut = await answer.text(self._cap_bytes)
+        if cut:
+            body = secrecy.blotter.text(body, is_cut=True)
         if not 200 <= answer.status < 300:
             return refusing_answer(answer.status, answer.reason, answer.headers, body)
         output = output_of(body, answer.media_type or None, self._cap_bytes)
@@ -70,16 +73,17 @@ class HttpExecutor:
             output["truncated"] = True
         return Outcome(kind=OutcomeKind.SUCCESS, status_code=answer.status, output=output)
 
-    def _request(self, target: TargetSettings, context: RunContext) -> Request:
-        called = context.claim.schedule.target
-        url, headers = target.url_for(called.endpoint), run_headers(target, context, delivery=context.delivery)
-        if called.payload is None:
-            return Request(method=called.method, url=url, headers=headers)
-        if called.method == "GET":
-            return Request(method="GET", url=with_query(url, called.payload), headers=headers)
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(called.payload, ensure_ascii=False, separators=(",", ":")).encode()
-        return Request(method=called.method, url=url, headers=headers, body=body)
+
+def _request(target: TargetSettings, context: RunContext, payload: Json) -> Request:
+    called = context.claim.schedule.target
+    url, headers = target.url_for(called.endpoint), run_headers(target, context, delivery=context.delivery)
+    if payload is None:
+        return Request(method=called.method, url=url, headers=headers)
+    if called.method == "GET":
+        return Request(method="GET", url=with_query(url, payload), headers=headers)
+    headers["Content-Type"] = "application/json"
+    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    return Request(method=called.method, url=url, headers=headers, body=body)
 
 
 def with_query(url: URL, payload: Json) -> URL:

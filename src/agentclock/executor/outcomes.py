@@ -1,11 +1,9 @@
-"""From what a target answers to an `Outcome`, and texts that are fit to be stored. Pure."""
+"""From what a target answers to an `Outcome`. Pure."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -13,59 +11,7 @@ from typing import Any, Final
 
 from agentclock.core.model import Json, Outcome, OutcomeKind
 
-ERROR_TEXT_LIMIT: Final = 2000
-
-#: Deeper nesting than any answer needs, and less than what JSON writers choke on.
-DEPTH_LIMIT: Final = 64
-
-#: Shorter header values are no secrets, and blotting them out would make every text unreadable.
-_SHORTEST_SECRET: Final = 4
-
 _RETRYABLE_CLIENT_ERRORS: Final = frozenset({408, 425, 429})
-
-
-@dataclass(frozen=True, slots=True)
-class Blotter:
-    """Makes texts and JSON of a target fit to be stored: no header value of ours, nothing a database refuses."""
-
-    secrets: tuple[str, ...] = ()
-
-    @classmethod
-    def for_headers(cls, headers: Mapping[str, str]) -> Blotter:
-        """Hides the whole values and, for "Bearer x" and the like, x alone; as they are and as JSON writes them."""
-        words = {word for value in headers.values() for word in (value, value.rpartition(" ")[2])}
-        words |= {json.dumps(word)[1:-1] for word in words}
-        secrets = (word for word in words if len(word) >= _SHORTEST_SECRET)
-        return cls(tuple(sorted(secrets, key=len, reverse=True)))
-
-    def hides(self, text: str) -> bool:
-        """Whether there is anything in `text` that must not be stored."""
-        return any(secret in text for secret in self.secrets)
-
-    def text(self, text: str) -> str:
-        for secret in self.secrets:
-            text = text.replace(secret, "[hidden]")
-        # PostgreSQL stores no NUL, UTF-8 no lone surrogate.
-        return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-    def error(self, text: str) -> str:
-        clean = self.text(text).strip()
-        return clean if len(clean) <= ERROR_TEXT_LIMIT else clean[: ERROR_TEXT_LIMIT - 1] + "…"
-
-    def json(self, value: Json, depth: int = 0) -> Json:
-        match value:
-            case str():
-                return self.text(value)
-            case dict() | list() if depth >= DEPTH_LIMIT:
-                return "[nested too deep]"
-            case dict():
-                return {self.text(str(key)): self.json(item, depth + 1) for key, item in value.items()}
-            case list():
-                return [self.json(item, depth + 1) for item in value]
-            case float() if not math.isfinite(value):
-                return str(value)
-            case _:
-                return value
 
 
 def parse_json(text: str | bytes) -> Json:

@@ -1,10 +1,11 @@
 """How requests reach targets, and what comes back.
 
-Over the network: aiohttp with one session, no redirects, no cookies, no proxy from the environment.
+Over the network: aiohttp, a session for each target, no redirects, no cookies, no proxy from the environment.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,7 +17,10 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from agentclock.core.model import Outcome, OutcomeKind
+from agentclock.executor.perimeter import guarded_session, refusal_in
 from agentclock.executor.targets import TargetSettings
+from agentclock.executor.tls import Tls
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 
@@ -27,6 +31,17 @@ KEEPALIVE_SECONDS: Final = 4.0
 
 class NotConnected(Exception):
     """There was no connection: the target has accepted nothing. Never leaves this package."""
+
+    def outcome(self) -> Outcome:
+        return Outcome(kind=OutcomeKind.REFUSED, retryable=True, error=str(self))
+
+
+class NotAllowed(NotConnected):
+    """There must not be a connection: what the target's name leads to is off limits."""
+
+    def outcome(self) -> Outcome:
+        """Final: what is forbidden now will be forbidden next time."""
+        return Outcome(kind=OutcomeKind.FAILED, error=str(self))
 
 
 class ConnectionBroken(Exception):
@@ -94,7 +109,7 @@ class Transport(Protocol):
     """Carries requests to targets. Real: HttpTransport, AsgiTransport (and a chooser of both)."""
 
     def send(self, target: TargetSettings, request: Request) -> AbstractAsyncContextManager[Answer]:
-        """Raises NotConnected, ConnectionBroken or NotHttp; leaving the block ends the exchange.
+        """Raises NotConnected (NotAllowed), ConnectionBroken or NotHttp; leaving the block ends the exchange.
 
         The target's own headers are added to those of the request, and win.
         """
@@ -113,54 +128,66 @@ class HttpAnswer(Answer):
 
 
 class HttpTransport:
-    """Sends requests over the network. Made anywhere; its session belongs to the loop of the first request."""
+    """Sends requests over the network. Made anywhere; its sessions belong to the loop of the first request.
+
+    Each target has a session, since what one may connect to another may not. `connection_limit` is for all together.
+    """
 
     def __init__(self, *, connection_limit: int) -> None:
-        self._connection_limit = connection_limit
-        self._session: aiohttp.ClientSession | None = None
+        self._room = asyncio.Semaphore(connection_limit)
+        self._sessions: dict[tuple[object, ...], aiohttp.ClientSession] = {}
+        self._contexts: dict[Tls, ssl.SSLContext | bool] = {Tls(): True}
+
+    def prepare(self, target: TargetSettings) -> None:
+        """Reads the files that the target's TLS needs, which takes a moment. Raises ValueError."""
+        if target.tls not in self._contexts:
+            self._contexts[target.tls] = target.tls.context()
 
     @asynccontextmanager
     async def send(self, target: TargetSettings, request: Request) -> AsyncIterator[Answer]:
         headers = CIMultiDict(request.headers)
         headers.update(target.headers)
-        try:
-            with _translated():
-                response = await self._opened().request(
-                    request.method,
-                    request.url,
-                    headers=headers,
-                    data=request.body if request.form is None else request.form,
-                    skip_auto_headers=() if request.form is not None else ("Content-Type",),
-                    allow_redirects=False,
-                )
-        except NotConnected as error:
-            raise NotConnected(f"target '{target.name}' at {target.base_url} cannot be reached: {error}") from error
-        try:
-            yield HttpAnswer(response)
-        finally:
-            # A body that was not read to its end takes its connection with it.
-            response.release()
+        async with self._room:
+            try:
+                with _translated():
+                    response = await self._session(target).request(
+                        request.method,
+                        request.url,
+                        headers=headers,
+                        data=request.body if request.form is None else request.form,
+                        skip_auto_headers=() if request.form is not None else ("Content-Type",),
+                        allow_redirects=False,
+                    )
+            except NotAllowed as error:
+                raise NotAllowed(f"target '{target.name}' at {target.base_url} was not called: {error}") from error
+            except NotConnected as error:
+                raise NotConnected(f"target '{target.name}' at {target.base_url} cannot be reached: {error}") from error
+            try:
+                yield HttpAnswer(response)
+            finally:
+                # A body that was not read to its end takes its connection with it.
+                response.release()
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._connection_limit, keepalive_timeout=KEEPALIVE_SECONDS, use_dns_cache=False
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
+    def _session(self, target: TargetSettings) -> aiohttp.ClientSession:
+        way = target.base_url, target.networks, target.tls, target.is_origin
+        if way not in self._sessions:
+            self.prepare(target)
+            self._sessions[way] = guarded_session(
+                target.rules,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
-                trust_env=False,
+                limit=0,  # there is `_room`
+                keepalive_seconds=KEEPALIVE_SECONDS,
+                ssl=self._contexts[target.tls],
                 # Compressed event streams arrive late, and compressed answers can grow without limit.
                 headers={"Accept-Encoding": "identity"},
                 middlewares=(_once,),
             )
-        return self._session
+        return self._sessions[way]
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -176,17 +203,25 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 def _translated() -> Iterator[None]:
     try:
         yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise NotConnected(f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s") from error
-    except aiohttp.ClientConnectorError as error:
-        raise NotConnected(_why_not_connected(error)) from error
-    except aiohttp.ClientResponseError as error:
-        raise NotHttp(" ".join(str(error.message).split())) from error
-    except aiohttp.ServerDisconnectedError as error:
-        # Its message may be what aiohttp had parsed of a head that was cut off.
-        raise ConnectionBroken("the server closed the connection") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise ConnectionBroken(str(error) or type(error).__name__) from error
+        raise _meaning(error) from error
+
+
+def _meaning(error: aiohttp.ClientError | OSError) -> NotConnected | ConnectionBroken | NotHttp:
+    if (why := refusal_in(error)) is not None:
+        return NotAllowed(why)
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return NotConnected(f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s")
+        case aiohttp.ClientConnectorError():
+            return NotConnected(_why_not_connected(error))
+        case aiohttp.ClientResponseError():
+            return NotHttp(" ".join(str(error.message).split()))
+        case aiohttp.ServerDisconnectedError():
+            # Its message may be what aiohttp had parsed of a head that was cut off.
+            return ConnectionBroken("the server closed the connection")
+        case _:
+            return ConnectionBroken(str(error) or type(error).__name__)
 
 
 def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:
