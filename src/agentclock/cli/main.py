@@ -12,6 +12,7 @@ from agentclock.cli.cron import cron_app
 from agentclock.cli.db import db_app
 from agentclock.cli.demo import demo
 from agentclock.cli.doctor import doctor
+from agentclock.cli.export import export_app
 from agentclock.cli.importing import import_app
 from agentclock.cli.serve import serve, worker
 from agentclock.core.zones import tzdata_version
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(cron_app, name="cron")
 app.add_typer(db_app, name="db")
 app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 app.command(
     epilog="Example: agentclock serve --database postgresql://clock@db/clock --target default=http://127.0.0.1:8000"
 )(serve)

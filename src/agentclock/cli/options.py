@@ -33,6 +33,10 @@ Targets = Annotated[
 Concurrency = Annotated[int | None, typer.Option(help="Runs executed at a time. Default: 100", show_default=False)]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info", show_default=False)]
 LogFormatOption = Annotated[str | None, typer.Option(help="text or json. Default: text", show_default=False)]
+AllowAnyone = Annotated[
+    bool | None,
+    typer.Option("--allow-anyone", help="Listen where others can connect although nobody is asked for a token."),
+]
 
 
 def load_settings(config_file: Path | None, targets: list[str] | None = None, **overrides: object) -> Settings:

@@ -13,7 +13,10 @@ from rich.console import Console
 
 from agentclock import __version__
 from agentclock.app import Clockwork, assemble, create_app, create_status_app, is_postgres
+from agentclock.auth import check
+from agentclock.cli.exposure import refuse_exposure, warn_of_exposure
 from agentclock.cli.options import (
+    AllowAnyone,
     Concurrency,
     ConfigFile,
     Database,
@@ -38,6 +41,7 @@ def serve(
     concurrency: Concurrency = None,
     log_level: LogLevel = None,
     log_format: LogFormatOption = None,
+    allow_anyone: AllowAnyone = None,
 ) -> None:
     """Run the API and the engine in one process."""
     settings = load_settings(
@@ -49,6 +53,7 @@ def serve(
         concurrency=concurrency,
         log_level=log_level,
         log_format=log_format,
+        allow_anyone=allow_anyone,
     )
     clockwork = make_clockwork(settings)
     listener = bind(settings)
@@ -66,6 +71,7 @@ def worker(
     concurrency: Concurrency = None,
     log_level: LogLevel = None,
     log_format: LogFormatOption = None,
+    allow_anyone: AllowAnyone = None,
 ) -> None:
     """Run the engine only: one more pair of hands on a shared PostgreSQL."""
     settings = load_settings(
@@ -75,6 +81,7 @@ def worker(
         concurrency=concurrency,
         log_level=log_level,
         log_format=log_format,
+        allow_anyone=allow_anyone,
     )
     clockwork = make_clockwork(settings)
     if settings.worker_port is None:
@@ -102,6 +109,7 @@ def make_clockwork(settings: Settings) -> Clockwork:
     configure_logging(settings.log_level, settings.log_format)
     log_start(__version__, settings.database)
     try:
+        check(settings)
         clockwork = assemble(settings)
     except ConfigError as error:
         Console(stderr=True).print(f"[bold red]Cannot start:[/bold red] {error}", highlight=False)
@@ -111,15 +119,23 @@ def make_clockwork(settings: Settings) -> Clockwork:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket, taken before anything else starts so that a busy port is a short clear error."""
+    """The listening socket, taken before anything else starts so that a busy port is a short clear error.
+
+    Exits 2 where everybody could connect and do everything.
+    """
+    refuse_exposure(settings, settings.host)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         console = Console(stderr=True)
         console.print(f"[bold red]Cannot listen on {settings.host}:{settings.port}:[/bold red] {error.strerror}")
         console.print("Choose another port with --port, or stop what uses this one.")
         raise typer.Exit(1) from None
+    # A name may mean something else by now.
+    refuse_exposure(settings, listener.getsockname()[0])
+    warn_of_exposure(settings, listener.getsockname()[0])
+    return listener
 
 
 def announce(settings: Settings, listener: socket.socket) -> None:

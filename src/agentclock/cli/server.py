@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,11 +13,17 @@ from typing import Final
 import structlog
 import uvicorn
 
+from agentclock.api.clients import Proxies
+from agentclock.cli.connections import Config, Connection, Door
 from agentclock.cli.stopping import end_at_once, stopping
 from agentclock.config import Settings
 
 #: How long requests that are under way may take, once everything else has ended.
 LAST_REQUESTS_SECONDS: Final = 3
+#: uvicorn ticks ten times a second.
+TICKS_PER_SWEEP: Final = 10
+#: Open files that are no connections to clients: the database, targets, and what Python itself needs.
+OTHER_FILES: Final = 256
 
 
 class Server(uvicorn.Server):
@@ -29,11 +36,14 @@ class Server(uvicorn.Server):
     def __init__(self, app: object, settings: Settings, *, retire: Callable[[], Awaitable[None]] | None = None) -> None:
         grace_seconds = max(1, round(settings.shutdown_grace_seconds))
         super().__init__(
-            uvicorn.Config(
-                app,  # type: ignore[arg-type]
-                http="httptools",
+            Config(
+                app,
+                _door(settings),
                 log_config=None,
                 access_log=False,
+                server_header=False,
+                # Whom to believe is said by `trusted_proxies`.
+                proxy_headers=False,
                 timeout_graceful_shutdown=grace_seconds if retire is None else LAST_REQUESTS_SECONDS,
             )
         )
@@ -49,6 +59,11 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self._is_asked and self._retire is not None and self._retiring is None:
             self._retiring = asyncio.create_task(self._retire_first(self._retire), name="agentclock-retire")
+        if counter % TICKS_PER_SWEEP == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.sweep(now)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: object) -> None:
@@ -76,3 +91,28 @@ class Server(uvicorn.Server):
             structlog.get_logger("agentclock").exception("stop_failed")
         finally:
             self.should_exit = True
+
+
+def _door(settings: Settings) -> Door:
+    return Door(
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+        body_bytes=settings.body_limit_bytes,
+        most_connections=_affordable_connections(settings),
+        connections_per_client=settings.connections_per_client,
+        proxies=Proxies(settings.trusted_proxies),
+    )
+
+
+def _affordable_connections(settings: Settings) -> int:
+    """As many as the setting says, if the system lets this process open so many files beside those that it needs: were
+    all taken by clients, neither database nor targets could be reached any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others = OTHER_FILES + settings.connection_limit
+    wanted = settings.client_connections + others
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return settings.client_connections
+    return max(soft - others, soft // 2)
