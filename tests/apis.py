@@ -203,4 +203,4 @@ def app_of(somewhere: World, *, guard: Guard | None = None, trigger_wait_seconds
 
 def client_of(app: FastAPI) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx2.AsyncClient(transport=transport, base_url="http://agentclock.test")
+    return httpx2.AsyncClient(transport=transport, base_url="http://agentclock.localhost")

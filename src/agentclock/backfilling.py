@@ -25,10 +25,11 @@ from agentclock.core.backfills import (
     runs_of,
     state_of,
 )
-from agentclock.core.errors import InvalidField, NotFound
+from agentclock.core.errors import Forbidden, InvalidField, NotFound
 from agentclock.core.ids import uuid7
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND, Instant, RunStatus, Schedule
+from agentclock.core.owners import foreign_call
 from agentclock.core.storable import text_fault
 from agentclock.core.zones import Zone
 from agentclock.drafts import TimeText, Whole, read_draft
@@ -113,10 +114,12 @@ class Backfilling:
     ) -> BackfillPlan:
         """Runs the fires in the range, of a disabled schedule as well; the same request twice runs nothing twice.
 
-        Raises InvalidField, NotFound, CorruptRow.
+        Raises InvalidField, NotFound, CorruptRow, Forbidden.
         """
         draft = read_draft(BackfillDraft, draft)
         schedule = await self._schedule(schedule_id, user_id)
+        if fault := foreign_call(schedule.target, schedule.user_id):
+            raise Forbidden(fault)
         now = await self._store.now()
         plan = await self._plan(schedule, draft, now)
         if draft.dry_run or not plan.to_run:

@@ -28,6 +28,7 @@ from agentclock.core.model import (
     RetryBackoff,
     Schedule,
 )
+from agentclock.core.origins import absolute_fault, is_absolute
 from agentclock.core.pings import PING_URL_LENGTH, ping_url_fault
 from agentclock.core.planning import MOST_CAUGHT_UP
 from agentclock.core.storable import payload_fault, text_fault
@@ -53,6 +54,8 @@ _RETRY: Final = {
     "retry_max_delay_seconds": "max_delay_seconds",
 }
 
+_NO_ENDPOINT: Final = "Must be a path that starts with one '/': the base URL belongs to the target's configuration"
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
@@ -77,9 +80,12 @@ def _check_name(name: str) -> str:
 
 
 def _check_endpoint(endpoint: str) -> str:
-    if not endpoint.startswith("/") or endpoint.startswith("//") or "://" in endpoint:
-        message = "Must be a path that starts with one '/': the base URL belongs to the target's configuration"
-        raise PydanticCustomError("endpoint", message)
+    if is_absolute(endpoint):
+        fault = absolute_fault(endpoint) if endpoint.lower().startswith(("http:", "https:")) else _NO_ENDPOINT
+        if fault:
+            raise PydanticCustomError("endpoint", f"{fault[0].upper()}{fault[1:]}")
+    elif endpoint.startswith("//") or "://" in endpoint:
+        raise PydanticCustomError("endpoint", _NO_ENDPOINT)
     if any(char.isspace() or unicodedata.category(char) == "Cc" for char in endpoint):
         raise PydanticCustomError("endpoint", "Must not contain blanks or control characters")
     if "\\" in endpoint or "#" in endpoint:
@@ -135,7 +141,11 @@ TargetName = Annotated[
 Method = Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], BeforeValidator(_upper)]
 Endpoint = Annotated[
     str,
-    Field(max_length=512, description="Path on the target's base URL, such as /agents/{id}/runs."),
+    Field(
+        max_length=512,
+        description="Path on the target's base URL, such as /agents/{id}/runs; or a URL in full, for admins only, "
+        "if the setting `allowed_origins` has its origin: then no target's headers go along.",
+    ),
     _Sound,
     AfterValidator(_check_endpoint),
 ]

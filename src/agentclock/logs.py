@@ -1,4 +1,5 @@
-"""Log lines for people or machines, on stderr. Never a secret: what is logged is chosen field by field."""
+"""Log lines for people or machines, on stderr. Never a secret: what is logged is chosen field by field, and what others
+log is searched for the secrets that this process knows."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import structlog
 from structlog.types import Processor
@@ -20,10 +22,12 @@ from structlog.types import Processor
 from agentclock.config import LogFormat
 from agentclock.core.model import Claim, Run
 from agentclock.core.zones import tzdata_version
+from agentclock.executor.discretion import Discretion
 
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
     """Sets up structlog and the standard library's logging, which uvicorn and friends use."""
+    quiet = Hush()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -40,6 +44,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
+    shared.append(quiet)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -49,7 +54,7 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer, quiet.on_rendered],
     )
     handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -71,11 +76,55 @@ def join_host_logging(level: str) -> None:
             structlog.stdlib.filter_by_level,
             signature(),
             structlog.dev.ConsoleRenderer(0, colors=False, exception_formatter=structlog.dev.plain_traceback),
+            Hush(),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=False,
     )
+
+
+class Hush:
+    """Takes secrets out of every line: those that a `Discretion` knows, as long as anybody needs that."""
+
+    def __init__(self) -> None:
+        self._discretions: WeakSet[Discretion] = WeakSet()
+
+    def heed(self, discretion: Discretion) -> None:
+        self._discretions.add(discretion)
+
+    def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
+        """`line`: the fields of it, or the text that it became."""
+        for discretion in tuple(self._discretions):
+            if not discretion.is_idle:
+                line = _hushed(line, discretion)
+        return line
+
+    def on_rendered(self, logger: Any, method: str, line: Any) -> Any:
+        """The traces in it were only now written down. JSON has been searched field by field."""
+        return line if isinstance(line, str) and line.startswith("{") else self(logger, method, line)
+
+
+def hush(discretion: Discretion) -> None:
+    """Our log lines tell nothing of what `discretion` knows, from now on. Lines that somebody else's set-up of
+    structlog writes are his business."""
+    for processor in structlog.get_config()["processors"]:
+        if isinstance(processor, Hush):
+            processor.heed(discretion)
+
+
+def _hushed(value: Any, discretion: Discretion) -> Any:
+    match value:
+        case str():
+            return discretion.text(value)
+        case dict():
+            return {name: _hushed(item, discretion) for name, item in value.items()}
+        case list() | tuple():
+            return [_hushed(item, discretion) for item in value]
+        case BaseException() | bytes():
+            return discretion.text(str(value))
+        case _:
+            return value
 
 
 def process_name() -> str:

@@ -22,17 +22,21 @@ from agentclock.core.cron import CronError
 from agentclock.core.errors import (
     Conflict,
     CorruptRow,
+    Forbidden,
     InvalidField,
     NotFound,
 )
 from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
 from agentclock.core.model import DAY_SECONDS, Instant, Json, Reason, Run, Schedule, Target
+from agentclock.core.origins import is_absolute, origin_not_allowed, origin_of, read_origin
+from agentclock.core.owners import foreign_call
 from agentclock.core.planning import plan_forfeit
 from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
-from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, with_values
+from agentclock.drafts import TARGET_FIELDS, PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, with_values
+from agentclock.owners import Owners
 from agentclock.ports import ChangeFunction, Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
 from agentclock.runs import RunDetail, RunReader, RunWatch, check_page, check_texts
 from agentclock.timing import (
@@ -70,9 +74,9 @@ class Preview:
 
 
 class Scheduler:
-    """`targets` are the names of the configured base URLs; `wakeup` tells engines to look again at once;
-    `watch` reports runs that execute in this process, `publish` tells everybody who watches; finished runs older than
-    `history_days` may be deleted."""
+    """`targets` are the names of the configured base URLs, `origins` those that endpoints may name in full; `wakeup`
+    tells engines to look again at once; `watch` reports runs that execute in this process, `publish` tells everybody
+    who watches; finished runs older than `history_days` may be deleted; one owner may have `schedules_per_owner`."""
 
     def __init__(
         self,
@@ -85,7 +89,9 @@ class Scheduler:
         publish: Callable[[RunChanged | ScheduleChanged | FiresAbsent], None] = lambda _: None,
         entropy: Callable[[int], bytes] = os.urandom,
         targets: Collection[str] = ("default",),
+        origins: Collection[str] = (),
         history_days: int | None = None,
+        schedules_per_owner: int | None = None,
         trigger_max_age_seconds: int = DAY_SECONDS,
     ) -> None:
         self._store = store
@@ -109,8 +115,11 @@ class Scheduler:
         self.trigger: Final = triggering.trigger
         self.find_by_name: Final = triggering.find
         self.audit: Final = AuditLog(store)
+        self.owners: Final = Owners(store, clock)
         self._entropy = entropy
         self._targets = targets
+        self._schedules_per_owner = schedules_per_owner
+        self._origins = frozenset(str(read_origin(origin)) for origin in origins)
         self._log = structlog.get_logger("agentclock.scheduler")
 
     # schedules
@@ -126,7 +135,8 @@ class Scheduler:
         finish: Callable[[Schedule], Schedule] = lambda schedule: schedule,
     ) -> Schedule:
         """`managed_by`, `provenance`: as in `Schedule`, for those that no person made. `finish` has the last word on
-        what no draft can say (the id, being disabled). Raises InvalidField, NameTaken."""
+        what no draft can say (the id, being disabled). Raises InvalidField, NameTaken, LimitReached, Forbidden (the
+        payload claims to be somebody else than the owner)."""
         values = read_draft(ScheduleDraft, draft).values()
         now = await self._store.now()
         blank = Schedule(
@@ -141,7 +151,7 @@ class Scheduler:
             created_at=now,
         )
         schedule = finish(self._changed(blank, values, now))
-        await self._store.insert_schedules([schedule], by=by)
+        await self._store.insert_schedules([schedule], by=by, owner_limit=self._schedules_per_owner)
         self._tell(schedule.id)
         return schedule
 
@@ -171,7 +181,7 @@ class Scheduler:
         """Absent fields stay; null empties those that may be empty; one timing field replaces the others.
 
         The next fire is recomputed, from now, only if the timetable changes.
-        Raises InvalidField, NotFound, NameTaken, VersionConflict.
+        Raises InvalidField, NotFound, NameTaken, VersionConflict, Forbidden.
         """
         return await self._write(schedule_id, self.edit(patch), user_id, expected_version, by=by)
 
@@ -208,7 +218,7 @@ class Scheduler:
     async def enable(self, schedule_id: str, *, user_id: str | None = None, by: Actor | None = None) -> Schedule:
         """Fires from now on; what was due while it was disabled is not made up. Enabling twice changes nothing.
 
-        Raises NotFound, and InvalidField if the stored timetable cannot be read (any more).
+        Raises NotFound, Forbidden, and InvalidField if the stored timetable cannot be read (any more).
         """
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
@@ -216,6 +226,7 @@ class Scheduler:
                 return schedule
             load_zone(schedule.timezone)
             parse_cron(schedule.cron_expr or "")
+            _check_claim(schedule)
             return rearmed(replace(schedule, enabled=True, disabled_reason=None), now)
 
         return await self._write(schedule_id, change, user_id, by=by)
@@ -318,7 +329,21 @@ class Scheduler:
         if "target" in values and values["target"] not in self._targets:
             known = ", ".join(sorted(self._targets))
             raise InvalidField("target", f"unknown target {values['target']!r}: known are {known}")
-        return retimed(with_values(schedule, values), values, now)
+        if "endpoint" in values and is_absolute(values["endpoint"]):
+            self._check_origin(values["endpoint"])
+        changed = with_values(schedule, values)
+        if TARGET_FIELDS & values.keys():
+            _check_claim(changed)
+        return retimed(changed, values, now)
+
+    def _check_origin(self, endpoint: str) -> None:
+        """Raises InvalidField."""
+        try:
+            origin = str(origin_of(endpoint))
+        except ValueError as error:
+            raise InvalidField("endpoint", str(error)) from None
+        if origin not in self._origins:
+            raise InvalidField("endpoint", origin_not_allowed(origin))
 
     async def _write(
         self,
@@ -347,6 +372,12 @@ class Scheduler:
     def _tell(self, schedule_id: str) -> None:
         self._wakeup()
         self._publish(ScheduleChanged(schedule_id=schedule_id))
+
+
+def _check_claim(schedule: Schedule) -> None:
+    """A schedule speaks for its owner and nobody else. Raises Forbidden."""
+    if fault := foreign_call(schedule.target, schedule.user_id):
+        raise Forbidden(fault)
 
 
 def _forfeited(schedule: Schedule, missed: Run) -> FiresAbsent:

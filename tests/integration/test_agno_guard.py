@@ -21,6 +21,7 @@ from agentclock.agno import AgentOS, attach
 
 INTERNAL = bearer("the internal token")
 NEW_YEAR = {"from": "2025-12-31", "until": "2026-01-02"}
+ADMIN = "agent_os:admin"
 ONE, RUN = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
 
 #: What each of our routes asks for, and a body for those that take one. DELETE comes last: it takes the row away.
@@ -34,6 +35,7 @@ TABLE: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", f"{ONE}/enable"): ({"schedules:write"}, None),
     ("POST", f"{ONE}/disable"): ({"schedules:write"}, None),
     ("POST", f"{ONE}/trigger"): ({"schedules:write"}, None),
+    ("POST", "/schedules/by-name/{name}/trigger"): ({"schedules:write"}, None),
     ("GET", f"{ONE}/backfills"): ({"schedules:read"}, None),
     ("POST", f"{ONE}/backfills"): ({"schedules:write"}, NEW_YEAR),
     ("POST", f"{ONE}/backfills/{{backfill_id}}/cancel"): ({"runs:cancel", "schedules:write"}, None),
@@ -46,9 +48,13 @@ TABLE: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", f"{RUN}/cancel"): ({"runs:cancel", "schedules:write"}, None),
     ("POST", f"{RUN}/continue"): ({"runs:approve", "schedules:write"}, {"action": "approve"}),
     ("GET", "/runs"): ({"schedules:read"}, None),
+    ("GET", "/audit"): ({"schedules:read"}, None),
+    ("GET", "/owners"): ({ADMIN}, None),
+    ("POST", "/owners/{user_id}/revoke"): ({ADMIN}, None),
+    ("POST", "/owners/{user_id}/restore"): ({ADMIN}, None),
     ("DELETE", ONE): ({"schedules:delete"}, None),
 }
-ALL_SCOPES = {scope for scopes, _ in TABLE.values() for scope in scopes}
+ALL_SCOPES = {scope for scopes, _ in TABLE.values() for scope in scopes} - {ADMIN}
 DENIED = (401, 403)
 
 
@@ -75,7 +81,8 @@ async def prepared(client: httpx2.AsyncClient, headers: dict[str, str], name: st
     run = await triggered(client, made["id"])
     answer = await client.post(f"/schedules/{made['id']}/backfills", json=NEW_YEAR)
     client.headers = httpx2.Headers()
-    return {"schedule_id": made["id"], "run_id": run["id"], "backfill_id": answer.json()["backfill"]["id"]}
+    ids = {"schedule_id": made["id"], "run_id": run["id"], "backfill_id": answer.json()["backfill"]["id"]}
+    return ids | {"name": name, "user_id": "somebody"}
 
 
 async def status_of(

@@ -16,20 +16,20 @@ from agentclock.core.errors import NotFound, StoreUnavailable
 from agentclock.core.zones import tzdata_version
 from agentclock.scheduler import EngineState
 
-DENIED = {"401", "403"}
+DENIED = {"401", "403", "429"}
 ROUTES = {
     ("get", "/schedules"): {"200", "422", "503"} | DENIED,
-    ("post", "/schedules"): {"201", "409", "422", "503"} | DENIED,
+    ("post", "/schedules"): {"201", "409", "413", "422", "503"} | DENIED,
     ("get", "/schedules/preview"): {"200", "422", "503"} | DENIED,
     ("get", "/schedules/events"): {"200", "422", "503"} | DENIED,
     ("get", "/schedules/{schedule_id}"): {"200", "404", "422", "503"} | DENIED,
-    ("patch", "/schedules/{schedule_id}"): {"200", "404", "409", "422", "503"} | DENIED,
+    ("patch", "/schedules/{schedule_id}"): {"200", "404", "409", "413", "422", "503"} | DENIED,
     ("delete", "/schedules/{schedule_id}"): {"204", "404", "422", "503"} | DENIED,
     ("post", "/schedules/{schedule_id}/enable"): {"200", "404", "422", "503"} | DENIED,
     ("post", "/schedules/{schedule_id}/disable"): {"200", "404", "422", "503"} | DENIED,
-    ("post", "/schedules/{schedule_id}/trigger"): {"200", "202", "404", "409", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/trigger"): {"200", "202", "404", "409", "413", "422", "503"} | DENIED,
     ("get", "/schedules/{schedule_id}/backfills"): {"200", "404", "409", "422", "503"} | DENIED,
-    ("post", "/schedules/{schedule_id}/backfills"): {"200", "201", "404", "409", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/backfills"): {"200", "201", "404", "409", "413", "422", "503"} | DENIED,
     ("post", "/schedules/{schedule_id}/backfills/{backfill_id}/cancel"): {"200", "404", "409", "422", "503"} | DENIED,
     ("get", "/schedules/{schedule_id}/accounting"): {"200", "404", "422", "503"} | DENIED,
     ("get", "/schedules/{schedule_id}/revisions"): {"200", "404", "409", "422", "503"} | DENIED,
@@ -38,8 +38,14 @@ ROUTES = {
     ("get", "/schedules/{schedule_id}/runs/{run_id}"): {"200", "404", "422", "503"} | DENIED,
     ("get", "/schedules/{schedule_id}/runs/{run_id}/events"): {"200", "204", "404", "422", "503"} | DENIED,
     ("post", "/schedules/{schedule_id}/runs/{run_id}/cancel"): {"200", "202", "404", "422", "503"} | DENIED,
-    ("post", "/schedules/{schedule_id}/runs/{run_id}/continue"): {"200", "202", "404", "409", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/runs/{run_id}/continue"): {"200", "202", "404", "409", "413", "422", "503"}
+    | DENIED,
     ("get", "/runs"): {"200", "422", "503"} | DENIED,
+    ("post", "/schedules/by-name/{name}/trigger"): {"200", "202", "404", "409", "413", "422", "503"} | DENIED,
+    ("get", "/audit"): {"200", "409", "422", "503"} | DENIED,
+    ("get", "/owners"): {"200", "409", "422", "503"} | DENIED,
+    ("post", "/owners/{user_id}/revoke"): {"200", "409", "422", "503"} | DENIED,
+    ("post", "/owners/{user_id}/restore"): {"200", "409", "422", "503"} | DENIED,
     ("get", "/health"): {"200"},
     ("get", "/ready"): {"200", "503"},
     ("get", "/info"): {"200", "503"} | DENIED,

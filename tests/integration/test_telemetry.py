@@ -79,6 +79,7 @@ async def process(
     outside: Outside, folder: Path, **settings: Any
 ) -> AsyncIterator[tuple[Clockwork, httpx2.AsyncClient]]:
     targets = {"default": {"base_url": outside.url, "kind": "http"}}
+    settings = {"allowed_networks": ("127.0.0.0/8",), **settings}
     clockwork = assemble(Settings(database=str(folder / "clock.db"), targets=targets, **settings))
     app = create_app(clockwork)
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -180,7 +181,7 @@ async def test_a_switch_that_is_not_there_costs_a_run_nothing(
 
 
 async def test_the_engine_reports_by_itself(outside: Outside, tmp_path: Path) -> None:
-    options = {"engine_ping_url": f"{outside.url}/ping/engine", "engine_ping_seconds": 1}
+    options = {"engine_ping_url": f"{outside.url}/ping/engine", "engine_ping_seconds": 1, "allowed_networks": ()}
     async with process(outside, tmp_path, **options):
         await until(lambda: outside.pings)
     assert outside.pings[0] == ("GET", "/ping/engine", "")

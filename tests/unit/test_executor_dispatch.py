@@ -125,7 +125,7 @@ async def test_the_internal_token_goes_along_and_is_never_stored() -> None:
         bearing = [await executor.execute(context_of()) for _ in range(2)]
     assert "authorization" not in without.output["content"]
     for outcome in bearing:
-        assert '"authorization":"[hidden]"' in outcome.output["content"]
+        assert '"authorization":"Bearer [hidden]"' in outcome.output["content"]
         assert "token-value" not in repr(outcome)
 
 
@@ -146,9 +146,8 @@ async def test_a_target_keeps_credentials_of_its_own() -> None:
 
 async def test_the_token_goes_to_nobody_else() -> None:
     async with executor_in(token=lambda: TOKEN) as executor:
-        elsewhere, here = executor._target("elsewhere"), executor._target("default")
-    assert elsewhere is not None
-    assert here is not None
+        called = (executor._target(Target(name=name, endpoint="/")) for name in ("elsewhere", "default"))
+    elsewhere, here = (target.complete() for target in called)
     assert (dict(elsewhere.headers), dict(here.headers)) == ({}, {"Authorization": f"Bearer {TOKEN}"})
 
 

@@ -11,10 +11,13 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from tests.executor_help import QUICK, Recorder, recorder
 from yarl import URL
 
-from agentclock.core.model import OutcomeKind, TargetType
+from agentclock.core.model import OutcomeKind, Target, TargetType
 from agentclock.executor.agent_questions import Questions
 from agentclock.executor.agent_relay import Relay
-from agentclock.executor.outcomes import Blotter
+from agentclock.executor.blotting import Blotter
+from agentclock.executor.discretion import Discretion
+from agentclock.executor.secrecy import Secrecy
+from agentclock.executor.secrets import Secrets
 from agentclock.executor.supervision import Silence
 from agentclock.executor.targets import TargetSettings
 from agentclock.executor.transport import Answer, HttpTransport
@@ -43,17 +46,24 @@ def event(name: str, index: int | None = None, **data: Any) -> bytes:
     return b"data: " + json.dumps(fields).encode() + b"\n\n"
 
 
+def secrecy_of(value: str) -> Secrecy:
+    """As after a request with this credential."""
+    made = Secrecy(Secrets(environment={}), Discretion(), Target(endpoint="/"))
+    made.blotter = Blotter.for_headers({"Authorization": value})
+    return made
+
+
 def relay_for(call: Recorder, component: TargetType = TargetType.AGENT, *, knows_ids: bool = True) -> Relay:
     target = TargetSettings(name="t", base_url="http://t.invalid", headers={"Authorization": f"Bearer {SECRET}"})
     url = URL("http://t.invalid/agents/greeter/runs")
-    questions = Questions(HttpTransport(connection_limit=1), target, QUICK, url, {})
+    secrecy = secrecy_of(f"Bearer {SECRET}")
+    questions = Questions(HttpTransport(connection_limit=1), target, QUICK, url, {}, secrecy)
     questions.run_id, questions.session_id = "r", "s"
-    blotter = Blotter.for_headers(target.headers)
     return Relay(
         component,
         call.context,
         questions,
-        blotter,
+        secrecy,
         Silence(None),
         drain_seconds=0.01,
         knows_ids=knows_ids,

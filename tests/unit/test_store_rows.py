@@ -30,7 +30,7 @@ from agentclock.core.revisions import Revision
 from agentclock.ports import LoggedEvent
 from agentclock.store.backfill_rows import decode_backfill, encode_backfill
 from agentclock.store.building import builder, changer
-from agentclock.store.columns import ATTEMPT_COLUMNS, EVENT_COLUMNS, RUN_COLUMNS, SCHEDULE_COLUMNS
+from agentclock.store.columns import ATTEMPT_COLUMNS, EVENT_COLUMNS, NEWEST_SCHEMA, RUN_COLUMNS, SCHEDULE_COLUMNS
 from agentclock.store.filters import decode_cursor, encode_cursor, first_run_id
 from agentclock.store.migrating import Applied, Migration, behind, drift, load_migrations, pending, refuse_if_too_old
 from agentclock.store.queries import Dialect, Queries
@@ -103,6 +103,10 @@ def test_schedules_round_trip(schedule: Schedule) -> None:
 
 @given(instances(Run))
 def test_runs_round_trip(run: Run) -> None:
+    """A payload that does not count is none."""
+    note = run.trigger_note
+    if note is not None and not note.has_payload:
+        run = dataclasses.replace(run, trigger_note=dataclasses.replace(note, payload=None))
     assert decode_run(row_of(encode_run(run), RUN_COLUMNS)) == run
 
 
@@ -267,9 +271,9 @@ def test_queries_follow_the_schema(dialect: Dialect) -> None:
     before = queries.get("update_schedule")
     queries.use(3)
     assert queries.get("update_schedule") is before
-    queries.use(5)
+    queries.use(NEWEST_SCHEMA + 1)
     queries.require(4)
-    assert queries.version == 4
+    assert queries.version == NEWEST_SCHEMA
     assert "catch_up_limit" in queries.get("update_schedule").parameters
     assert queries.get("insert_revisions").parameters != ()
 

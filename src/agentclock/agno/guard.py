@@ -6,45 +6,47 @@ routes need is asked here, for all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Collection
 
 from agno.os.settings import AgnoAPISettings
 from fastapi import Request
 
 from agentclock.agno import permissions
-from agentclock.api.auth import Caller, Permission
-from agentclock.core.errors import Forbidden
+from agentclock.api.auth import SCOPES, Caller, Permission
+from agentclock.core.errors import Forbidden, StoreUnavailable
 from agentclock.core.model import Target
-
-#: Each one is enough for the permission. Who may write schedules may also end and answer their runs.
-_SCOPES: Final[Mapping[Permission, tuple[str, ...]]] = {
-    Permission.READ: (Permission.READ,),
-    Permission.WRITE: (Permission.WRITE,),
-    Permission.DELETE: (Permission.DELETE,),
-    Permission.CANCEL: (Permission.CANCEL, Permission.WRITE),
-    Permission.APPROVE: (Permission.APPROVE, Permission.WRITE),
-}
+from agentclock.owners import Owners
 
 
 class AgnoGuard:
     """`settings` None: all authentication is the middleware's. `own_targets`: the names of the targets that lead to
-    this AgentOS; whatever else may be called is for admins, since agno's run permissions speak of this one only."""
+    this AgentOS; whatever else may be called is for admins, since agno's run permissions speak of this one only.
+    `owners`: are told what callers' credentials grant."""
 
-    def __init__(self, settings: AgnoAPISettings | None = None, *, own_targets: Collection[str] = ("default",)) -> None:
+    def __init__(
+        self,
+        settings: AgnoAPISettings | None = None,
+        *,
+        own_targets: Collection[str] = ("default",),
+        owners: Owners | None = None,
+    ) -> None:
         self._settings = settings or AgnoAPISettings(os_security_key=None)
         self._own_targets = frozenset(own_targets)
+        self._owners = owners
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
         """Raises Unauthenticated, Forbidden."""
         await permissions.authenticate(request, self._settings)
+        await self._note(request, permission)
         if permissions.is_internal(request):
             # What the executor calls must not be able to make, repoint or end schedules.
             if permission is not Permission.READ:
                 raise Forbidden("The internal service token may only read schedules")
         else:
-            await permissions.require_any(request, _SCOPES[permission])
+            await permissions.require_any(request, SCOPES[permission])
         confined_to, caller = permissions.scoped_user_id(request), permissions.caller_id(request)
+        if permission is Permission.ADMIN and confined_to is not None:
+            raise Forbidden("This is for admins only")
         return Caller(user_id=confined_to, owner=confined_to or caller, name=caller)
 
     async def may_call(self, request: Request, target: Target) -> None:
@@ -53,3 +55,14 @@ class AgnoGuard:
             await permissions.require_run(request, *target.component)
         else:
             await permissions.require_admin(request)
+
+    async def _note(self, request: Request, permission: Permission) -> None:
+        """Who only reads is not kept from it by a database that cannot be written."""
+        grant = permissions.grant_of(request)
+        if self._owners is None or grant is None:
+            return
+        try:
+            await self._owners.seen(grant.user_id, grant.scopes, grant.issued_at)
+        except StoreUnavailable:
+            if permission is not Permission.READ:
+                raise

@@ -8,6 +8,7 @@ from typing import Final
 
 from agno.run import authorization
 
+from agentclock.agno.permissions import Grant, grant_here
 from agentclock.config import Settings
 from agentclock.core.errors import GuardRail
 from agentclock.core.model import DAY_SECONDS, SECOND, Instant, Schedule
@@ -75,16 +76,18 @@ class GuardRails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Author:
-    """Who changes schedules. `origin`: the run of ours that the code belongs to. `is_agent`: it is a tool's doing."""
+    """Who changes schedules. `origin`: the run of ours that the code belongs to. `is_agent`: it is a tool's doing.
+    `grant`: what whoever runs the agent may."""
 
     is_agent: bool
     origin: RunOrigin | None = None
+    grant: Grant | None = None
 
     @classmethod
     def here(cls) -> Author:
         """The author that the present context belongs to; to be asked in the caller's own thread and task."""
         origin = current_origin()
-        return cls(is_agent=origin is not None or _in_a_tool(), origin=origin)
+        return cls(is_agent=origin is not None or _in_a_tool(), origin=origin, grant=grant_here())
 
 
 def _in_a_tool() -> bool:

@@ -17,13 +17,16 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from agentclock.agno import permissions
 from agentclock.agno.adapter import Binding, bind
 from agentclock.agno.continuing import ContinueAsOwner
 from agentclock.agno.databases import database_for
 from agentclock.agno.guard import AgnoGuard
 from agentclock.agno.guard_rails import GuardRails
 from agentclock.agno.left_behind import look_for_another_scheduler, look_for_schedules_left_behind
-from agentclock.app import Clockwork, assemble
+from agentclock.agno.permits import AgnoPermits
+from agentclock.app import Clockwork, assemble, is_postgres
+from agentclock.auth.keys import split_keys
 from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
 from agentclock.embed import embed
@@ -83,13 +86,19 @@ def install(
         _check_same(present.settings, settings)
         return present
     if not getattr(app.state, "internal_service_token", None):
-        app.state.internal_service_token = secrets.token_urlsafe(32)
-    clockwork = assemble(settings, app=app, token=lambda: app.state.internal_service_token)
+        app.state.internal_service_token = _service_token(app, settings, os_settings)
     own_targets = [name for name, target in settings.targets.items() if target.in_process]
+    clockwork = assemble(
+        settings,
+        app=app,
+        token=lambda: app.state.internal_service_token,
+        permits=lambda store: AgnoPermits(store, app, own_targets=own_targets),
+    )
     _drop_agnos(app)
     _check_covered(app, may_cover=may_cover)
     app.user_middleware.append(Middleware(ContinueAsOwner, settings=os_settings))
-    embed(app, clockwork, guard=AgnoGuard(os_settings, own_targets=own_targets))
+    guard = AgnoGuard(os_settings, own_targets=own_targets, owners=clockwork.scheduler.owners)
+    embed(app, clockwork, guard=guard)
     clockwork.at_start.append(partial(look_for_another_scheduler, app))
     if hasattr(db, "get_schedule"):
         clockwork.at_start.append(partial(look_for_schedules_left_behind, db, clockwork))
@@ -131,6 +140,23 @@ def take_over(agent_os: AgentOS, settings: Settings, *, rails: GuardRails | None
 def serve_tools(db: object, clockwork: Clockwork, rails: GuardRails | None) -> None:
     """Lets agno's schedule tools on the database object `db` write to `clockwork`."""
     _Tools.on(db).lead_to(clockwork, rails)
+
+
+def _service_token(app: Starlette, settings: Settings, os_settings: AgnoAPISettings | None) -> str:
+    """The token by which the AgentOS calls itself, where it has been given none. Raises ConfigError where one that this
+    process makes up would not do: another process would refuse it."""
+    given = split_keys(settings.service_token)
+    if given:
+        return given[0]
+    if is_postgres(settings.database) and permissions.asks_for_credentials(app, os_settings):
+        raise ConfigError(
+            [
+                "service_token: this AgentOS asks for credentials, and several processes may serve it on one database: "
+                "give all of them the same token, AgentOS(internal_service_token=...) or the setting service_token "
+                '(AGENTCLOCK_SERVICE_TOKEN), made by `python -c "import secrets; print(secrets.token_urlsafe(32))"`'
+            ]
+        )
+    return secrets.token_urlsafe(32)
 
 
 def _check_same(present: Settings, wanted: Settings) -> None:

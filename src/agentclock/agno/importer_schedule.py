@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from agentclock.agno.importer_cron import Comparer, read_expression
 from agentclock.agno.importer_source import Row
-from agentclock.agno.schedule_rows import PROVENANCE_COLUMNS
+from agentclock.agno.schedule_rows import AGNOS, PROVENANCE_COLUMNS, check_path
 from agentclock.core.cron import Cron, CronError
 from agentclock.core.errors import InvalidField
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND, Instant, Json, Schedule, Target
+from agentclock.core.owners import foreign_claim
 from agentclock.core.zones import Zone
 from agentclock.drafts import ScheduleDraft, read_draft, with_values
 from agentclock.timing import retimed
@@ -21,7 +22,6 @@ from agentclock.timing import retimed
 _LOCK_SECONDS: Final = 300
 #: What agno has instead of 0 or nothing.
 _AGNO_DEFAULTS: Final = {"timeout_seconds": 3600, "retry_delay_seconds": 60}
-_OURS_ALONE: Final = "_agno_"
 _AUTHORITY: Final = "_agno_authorization"
 _COMPANY_ID: Final = "agno-company-automation"
 #: What changes by itself or by the import, and so tells nothing about whether a schedule is the one in agno.
@@ -54,6 +54,7 @@ def schedule_of(row: Row, now: Instant) -> Schedule:
         raise InvalidField(
             "managed_by", "belongs to agno's Company runtime, whose runs need rights that only agno's scheduler gives"
         )
+    check_path(row.get("endpoint"))
     values = read_draft(ScheduleDraft, _given(row)).values()
     drift = _drift(row)
     blank = Schedule(
@@ -92,7 +93,7 @@ def _given(row: Row) -> dict[str, Any]:
     names = ("name", "endpoint", "method", "description", "timezone", "max_retries")
     given = {name: row[name] for name in names if row.get(name) is not None}
     given |= {name: row.get(name) or default for name, default in _AGNO_DEFAULTS.items()}
-    given["payload"] = _own_payload(row.get("payload"))
+    given["payload"] = _own_payload(row)
     given["cron_expr"] = row.get("cron_expr") or ""
     if given["cron_expr"]:
         try:
@@ -102,10 +103,13 @@ def _given(row: Row) -> dict[str, Any]:
     return given
 
 
-def _own_payload(payload: Json) -> Json:
+def _own_payload(row: Row) -> Json:
+    """Without what is agno's, and without the user that agno would not have sent either: a schedule's owner counts."""
+    payload = row.get("payload")
     if not isinstance(payload, dict):
         return payload
-    return {name: value for name, value in payload.items() if not name.startswith(_OURS_ALONE)}
+    foreign = {"user_id"} if foreign_claim(payload, row.get("user_id")) else set()
+    return {name: value for name, value in payload.items() if not name.startswith(AGNOS) and name not in foreign}
 
 
 def _drift(row: Row) -> str | None:
@@ -165,11 +169,14 @@ def _on_lock(row: Row, now: Instant) -> Iterator[Remark]:
 
 def _on_call(row: Row, schedule: Schedule) -> Iterator[Remark]:
     payload = row.get("payload")
-    reserved = [name for name in payload if name.startswith(_OURS_ALONE)] if isinstance(payload, dict) else []
+    reserved = [name for name in payload if name.startswith(AGNOS)] if isinstance(payload, dict) else []
     if reserved:
         text = f"{', '.join(reserved)} belongs to agno and is left out"
         if _AUTHORITY in reserved:
             text += ": agno runs it with the rights of who made it, here it runs with those of the target's credentials"
+        yield Remark(field="payload", text=text)
+    if foreign_claim(payload, schedule.user_id):
+        text = f"user_id is left out: it runs for its owner {schedule.user_id!r}, as it did in agno"
         yield Remark(field="payload", text=text)
     if schedule.target.component is None:
         text = f"{schedule.timeout_seconds} s bound a plain request here, which agno lets take as long as it wants"

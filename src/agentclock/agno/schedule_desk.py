@@ -17,12 +17,16 @@ from agno.db.schemas.scheduler import match_run_endpoint, validate_schedule_upda
 
 from agentclock.agno.foreign_work import ForeignWork
 from agentclock.agno.guard_rails import Author, GuardRails
+from agentclock.agno.permissions import require_target
 from agentclock.agno.provenance import name_of, noted_change, noted_creation, stamped
 from agentclock.agno.schedule_rows import (
     DRAFT_COLUMNS,
     PROVENANCE_COLUMNS,
     Row,
+    checked_id,
     instant,
+    is_locked,
+    own_values,
     provenance_columns,
     provenance_of,
     run_row,
@@ -32,10 +36,11 @@ from agentclock.agno.schedule_rows import (
 from agentclock.agno.told_times import ToldTimes, due_now, unless_taken_back
 from agentclock.agno.unique_names import IdTaken
 from agentclock.core.actors import Actor
-from agentclock.core.errors import Conflict, InvalidField, NotFound
-from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule
+from agentclock.core.errors import Conflict, NotFound
+from agentclock.core.model import SECOND, Instant, Run, RunStatus, Schedule, Target
 from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
+from agentclock.drafts import TARGET_FIELDS
 from agentclock.ports import ChangeFunction, Clock, PageRequest, RunFilter, ScheduleFilter, Store
 from agentclock.scheduler import Scheduler
 
@@ -101,16 +106,18 @@ class ScheduleDesk:
     # writing
 
     async def create_schedule(self, author: Author, data: Row) -> Row:
+        data = own_values(data)
         draft = {column: data[column] for column in DRAFT_COLUMNS if data.get(column) is not None}
         owner = data.get("user_id")
+        await self._heed(author, Target(endpoint=str(data["endpoint"]), method=data.get("method") or "POST"))
         noted = noted_creation(author, data)
-        asked = await self._asks_for_a_run(data) and not _is_locked(data, self._clock.now())
+        asked = await self._asks_for_a_run(data) and not is_locked(data, self._clock.now())
 
         def finish(schedule: Schedule) -> Schedule:
             now, enabled = schedule.timetable_since, bool(data.get("enabled", True))
             made = replace(
                 schedule,
-                id=_checked_id(data.get("id") or schedule.id),
+                id=checked_id(data.get("id") or schedule.id),
                 enabled=enabled,
                 next_fire_at=schedule.next_fire_at if enabled else None,
                 disabled_reason=data.get("disabled_reason"),
@@ -135,6 +142,7 @@ class ScheduleDesk:
         """None: no such schedule. Asking for a run makes a manual one at once while any engine works on the database;
         otherwise the schedule is due, for whoever comes first."""
         validate_schedule_update(values)
+        values = own_values(values)
         if author.is_agent and not _only_stops(values):
             self._rails.check_nesting(author)
         asked = await self._asks_for_a_run(values)
@@ -151,6 +159,9 @@ class ScheduleDesk:
             return changed if changed == schedule else noted_change(changed, author)
 
         try:
+            if author.grant is not None and (values.get("enabled") is True or values.keys() & TARGET_FIELDS):
+                known = await self._scheduler.get(schedule_id, user_id=user_id)
+                await self._heed(author, edit(known, known.created_at).target)
             schedule = await self._alter(schedule_id, change, user_id, by=await name_of(author, user_id, self._store))
         except NotFound:
             return None
@@ -260,6 +271,12 @@ class ScheduleDesk:
         await self._foreign.close()
 
     # within
+
+    async def _heed(self, author: Author, target: Target) -> None:
+        """An agent schedules nothing that whoever runs it may not run. What that is counts at each fire as well."""
+        if author.grant is not None:
+            await require_target(author.grant, target)
+            await self._scheduler.owners.seen(author.grant.user_id, author.grant.scopes, author.grant.issued_at)
 
     async def _holder(self, schedule_id: str) -> Run | None:
         where = RunFilter(schedule_id=schedule_id, statuses=(RunStatus.RUNNING,))
@@ -375,19 +392,6 @@ def _aims_at(schedule: Schedule, target_type: str, target_id: str) -> bool:
     columns = provenance_columns(schedule)
     stamped_on = (columns["target_type"], columns["target_id"]) == (target_type, target_id)
     return stamped_on or match_run_endpoint(schedule.target.endpoint, target_type, target_id)
-
-
-def _is_locked(data: Row, now: Instant, grace_seconds: int = 300) -> bool:
-    """Whether a row comes with somebody's fresh lock: then its fire is in his hands."""
-    locked_at = instant(data.get("locked_at"))
-    return bool(data.get("locked_by")) and locked_at is not None and locked_at > now - grace_seconds * SECOND
-
-
-def _checked_id(schedule_id: Any) -> str:
-    fault = text_fault(schedule_id) if isinstance(schedule_id, str) else "must be text"
-    if fault:
-        raise InvalidField("id", fault)
-    return str(schedule_id)
 
 
 def _newest(row: Row) -> tuple[int, str]:

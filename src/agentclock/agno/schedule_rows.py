@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from agentclock.core.errors import InvalidField
 from agentclock.core.model import SECOND, Instant, Run, Schedule
+from agentclock.core.storable import text_fault
 
 Row: TypeAlias = dict[str, Any]
 
@@ -18,6 +20,9 @@ PROVENANCE_COLUMNS: Final = (
     "updated_by_run_id",
     "updated_by_session_id",
 )
+
+#: What names in payloads begin with that are agno's own.
+AGNOS: Final = "_agno_"
 
 #: agno's columns that a draft or a patch of ours takes under the same name.
 DRAFT_COLUMNS: Final = (
@@ -102,3 +107,33 @@ def seconds(at: Instant | None) -> int | None:
 
 def instant(epoch_seconds: Any) -> Instant | None:
     return int(epoch_seconds) * SECOND if isinstance(epoch_seconds, int | float) else None
+
+
+def own_values(values: Row) -> Row:
+    """A row, or a part of one, without what agno writes into payloads for its own scheduler (the claims of a caller's
+    token are among that). Raises InvalidField for an endpoint that is none of an AgentOS."""
+    check_path(values.get("endpoint"))
+    payload = values.get("payload")
+    if not isinstance(payload, dict) or not any(name.startswith(AGNOS) for name in payload):
+        return values
+    return {**values, "payload": {name: value for name, value in payload.items() if not name.startswith(AGNOS)} or None}
+
+
+def check_path(endpoint: Any) -> None:
+    """agno knows no endpoints that are URLs: an agent must not be the first to have one. Raises InvalidField."""
+    if isinstance(endpoint, str) and "://" in endpoint.partition("?")[0]:
+        raise InvalidField("endpoint", "Must be a path that starts with one '/', such as /agents/{id}/runs")
+
+
+def is_locked(row: Mapping[str, Any], now: Instant, grace_seconds: int = 300) -> bool:
+    """Whether a row comes with somebody's fresh lock: then its fire is in his hands."""
+    locked_at = instant(row.get("locked_at"))
+    return bool(row.get("locked_by")) and locked_at is not None and locked_at > now - grace_seconds * SECOND
+
+
+def checked_id(schedule_id: Any) -> str:
+    """Raises InvalidField."""
+    fault = text_fault(schedule_id) if isinstance(schedule_id, str) else "must be text"
+    if fault:
+        raise InvalidField("id", fault)
+    return str(schedule_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol, TypeAlias
@@ -25,6 +25,17 @@ class Permission(StrEnum):
     ADMIN = "agent_os:admin"
 
 
+#: The scopes of which each one is enough. Who may write schedules may also end and answer their runs.
+SCOPES: Final[Mapping[Permission, tuple[str, ...]]] = {
+    Permission.READ: (Permission.READ,),
+    Permission.WRITE: (Permission.WRITE,),
+    Permission.DELETE: (Permission.DELETE,),
+    Permission.CANCEL: (Permission.CANCEL, Permission.WRITE),
+    Permission.APPROVE: (Permission.APPROVE, Permission.WRITE),
+    Permission.ADMIN: (Permission.ADMIN,),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """`user_id`: the owner to whose rows the caller is confined, None: not confined. `owner`: whom new schedules of
@@ -41,7 +52,8 @@ class Caller:
 
 
 class Guard(Protocol):
-    """Real: OpenGuard (everybody may do everything), AgnoGuard (the rules of the AgentOS that hosts us)."""
+    """Real: OpenGuard (everybody may do everything), TokenGuard (keys and tokens of our own), AgnoGuard (the rules of
+    the AgentOS that hosts us)."""
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
         """Raises Unauthenticated, Forbidden."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -20,8 +21,11 @@ from agentclock.core.errors import (
     CorruptRow,
     Forbidden,
     InvalidField,
+    KeyReused,
     NotFound,
     StoreUnavailable,
+    TooLarge,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -39,6 +43,8 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -52,11 +58,11 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
         return _invalid([_fault(fault, request) for fault in error.errors()[:_MOST_FAULTS]])
     if isinstance(error, InvalidField):
         return _invalid([_field_fault(error, request)])
+    if isinstance(error, KeyReused):
+        return _invalid([{"type": "key_reused", "loc": ["header", "Idempotency-Key"], "msg": str(error)}])
     status, detail = _meaning(error)
-    if status is HTTPStatus.UNAUTHORIZED:
-        return _answer(status, detail, {"WWW-Authenticate": "Bearer"})
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _answer(status, detail)
+        return _answer(status, detail, _headers_of(error))
     log = structlog.get_logger("agentclock.api").bind(method=request.method, route=_route_of(request))
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         # The engine has said that the database is away: not once more for each request.
@@ -82,14 +88,25 @@ def _meaning(error: Exception) -> tuple[HTTPStatus, str]:
             return status, str(error) or status.phrase
 
 
+def _headers_of(error: Exception) -> dict[str, str]:
+    match error:
+        case Unauthenticated():
+            return {"WWW-Authenticate": 'Bearer error="invalid_token"' if error.is_wrong else "Bearer"}
+        case TooManyRequests():
+            return {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+        case TooLarge():
+            # The body was not read to its end: the connection cannot carry another request.
+            return {"Connection": "close"}
+        case _:
+            return {}
+
+
 def _answer(status: HTTPStatus, detail: object, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"detail": detail}, status_code=status, headers=dict(headers or {}))
 
 
 def _invalid(faults: Sequence[Mapping[str, Any]]) -> JSONResponse:
-    # A body that is too large was not read to its end: the connection cannot carry another request.
-    unread = any(fault["type"] == "too_large" for fault in faults)
-    return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, list(faults), {"Connection": "close"} if unread else {})
+    return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, list(faults))
 
 
 def _field_fault(error: InvalidField, request: Request) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
+from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.requests import ApiRoute
+from agentclock.api.schemas import ANSWERS
 
 #: All metrics as text and its content type, in the format that an Accept header prefers.
 Exposition = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -16,12 +18,15 @@ _ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "All metrics, in Prometheus's text format or as OpenMetrics if that is asked for.",
         "content": {"text/plain": {"schema": {"type": "string"}}},
-    }
+    },
+    401: ANSWERS[401],
+    403: ANSWERS[403],
+    429: ANSWERS[429],
 }
 
 
-def build_metrics_router(exposition: Exposition) -> APIRouter:
-    """Open to everybody, as /health is."""
+def build_metrics_router(exposition: Exposition, *, guard: Guard | None = None) -> APIRouter:
+    """`guard` None: everybody may ask. Names of all owners' schedules stand in the metrics."""
 
     async def metrics(request: Request) -> Response:
         """Metrics of this process and its database. Answers at once, also while the database is away."""
@@ -30,6 +35,12 @@ def build_metrics_router(exposition: Exposition) -> APIRouter:
 
     router = APIRouter(tags=["Status"], route_class=ApiRoute)
     router.add_api_route(
-        "/metrics", metrics, methods=["GET"], responses=_ANSWER, response_class=Response, response_model=None
+        "/metrics",
+        metrics,
+        methods=["GET"],
+        dependencies=[Depends(Admission(guard or OpenGuard(), Permission.READ))],
+        responses=_ANSWER,
+        response_class=Response,
+        response_model=None,
     )
     return router

@@ -11,7 +11,10 @@ from agentclock.api.accounts import AccountRoutes
 from agentclock.api.audit import AuditRoutes
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.backfills import BackfillAnswer, BackfillRoutes
-from agentclock.api.requests import ApiRoute
+from agentclock.api.limits import RequestLimits
+from agentclock.api.notices import NoticeRoutes
+from agentclock.api.owners import OwnerRoutes
+from agentclock.api.requests import limited_route
 from agentclock.api.run_schemas import Run
 from agentclock.api.runs import RunRoutes
 from agentclock.api.schedules import ScheduleRoutes
@@ -21,6 +24,7 @@ from agentclock.api.watching import StreamRoutes
 from agentclock.live import Hub
 from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
+from agentclock.webhooks.desk import WebhookDesk
 
 
 def build_router(
@@ -30,19 +34,22 @@ def build_router(
     *,
     guard: Guard | None = None,
     trigger_wait_seconds: float = 25,
+    webhooks: WebhookDesk | None = None,
+    limits: RequestLimits | None = None,
 ) -> APIRouter:
-    """All routes under /schedules and /runs, to be included in whichever app.
+    """All routes under /schedules and /runs, to be included in whichever app; under /webhooks with a desk for them.
 
     `guard` None: everybody may do everything. `trigger_wait_seconds`: how long a trigger or a cancel waits for the
     run's end unless the request says so.
     """
     guard = guard or OpenGuard()
-    router = APIRouter(tags=["Schedules"], route_class=ApiRoute)
+    limits = limits or RequestLimits()
+    router = APIRouter(tags=["Schedules"], route_class=limited_route(limits.body_bytes))
     add = _adder(router, guard)
     schedules = ScheduleRoutes(scheduler, guard, trigger_wait_seconds)
     of_runs = RunRoutes(scheduler, runs, trigger_wait_seconds)
     accounts, backfills = AccountRoutes(scheduler), BackfillRoutes(scheduler, guard)
-    streams = StreamRoutes(runs, hub)
+    streams = StreamRoutes(runs, hub, limits.streams_per_client)
     read, write = Permission.READ, Permission.WRITE
     one, one_run = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
     stream: dict[str, Any] = {"response_class": EventStream, "response_model": None, "status_code": 200}
@@ -71,7 +78,20 @@ def build_router(
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
     add(read, "GET", "/audit", AuditRoutes(scheduler).list_audit_entries, 409)
+    owners = OwnerRoutes(scheduler)
+    add(Permission.ADMIN, "GET", "/owners", owners.list_owners, 409)
+    add(Permission.ADMIN, "POST", "/owners/{user_id}/revoke", owners.revoke_owner, 409)
+    add(Permission.ADMIN, "POST", "/owners/{user_id}/restore", owners.restore_owner, 409)
+    if webhooks is not None:
+        _add_webhooks(add, NoticeRoutes(webhooks))
     return router
+
+
+def _add_webhooks(add: Callable[..., None], notices: NoticeRoutes) -> None:
+    add(Permission.ADMIN, "GET", "/webhooks", notices.list_webhooks, 409)
+    add(Permission.ADMIN, "POST", "/webhooks/{name}/test", notices.test_webhook, 404)
+    add(Permission.READ, "GET", "/webhooks/notices", notices.list_notices, 409)
+    add(Permission.WRITE, "POST", "/webhooks/notices/{notice_id}/retry", notices.retry_notice, 404, 409)
 
 
 def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
@@ -90,7 +110,7 @@ def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
             endpoint,
             methods=[method],
             dependencies=[Depends(Admission(guard, permission))],
-            responses={code: answers[code] for code in (401, 403, 422, 503, *errors)},
+            responses={code: answers[code] for code in (401, 403, 422, 429, 503, *errors)},
             **options,
         )
 

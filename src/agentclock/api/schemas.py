@@ -265,5 +265,6 @@ ANSWERS: Final[Mapping[int | str, dict[str, Any]]] = {
     404: {"model": Error, "description": "No such schedule or run."},
     409: {"model": Error, "description": "At odds with what is stored."},
     422: {"model": Invalid, "description": "A field is wrong; the fault names it."},
+    429: {"model": Error, "description": "Too many requests, or too many streams; see Retry-After."},
     503: {"model": Error, "description": "Database or engine away; see Retry-After."},
 }

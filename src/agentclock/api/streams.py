@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import Final
 
@@ -46,14 +47,17 @@ def chunks(frames: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class EventStream(Response):
-    """Sends what `content` yields until it ends, the reader goes away, or takes nothing any more."""
+    """Sends what `content` yields until it ends, the reader goes away, or takes nothing any more. Then `at_end` is
+    called; also if the stream is never begun."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, content: AsyncGenerator[bytes, None], at_end: Callable[[], None] = lambda: None) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._content = content
+        self._end = weakref.finalize(self, at_end)
+        self._end.atexit = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         left = asyncio.create_task(_departure(receive), name="agentclock-stream-departure")
@@ -66,6 +70,7 @@ class EventStream(Response):
             await asyncio.gather(left, sent, return_exceptions=True)
             # A stream that was never begun has a generator all the same.
             await self._content.aclose()
+            self._end()
         if not sent.cancelled():
             self._report(sent.exception())
 

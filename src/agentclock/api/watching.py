@@ -9,7 +9,8 @@ from typing import Annotated, Final, TypeAlias, assert_never
 
 from fastapi import Header, Query, Response
 
-from agentclock.api.auth import TheCaller
+from agentclock.api.auth import Caller, TheCaller
+from agentclock.api.limits import Seats
 from agentclock.api.parameters import RunId, ScheduleId
 from agentclock.api.run_schemas import run_out
 from agentclock.api.streams import PULSE, EventStream, chunks, frame
@@ -36,9 +37,10 @@ _LARGE: Final = {"input", "output", "requirements", "approval", "metrics", "usag
 
 
 class StreamRoutes:
-    def __init__(self, runs: Runs, hub: Hub) -> None:
+    def __init__(self, runs: Runs, hub: Hub, streams_per_client: int | None = None) -> None:
         self._runs = runs
         self._hub = hub
+        self._seats = Seats(streams_per_client)
 
     async def watch_schedule_run(
         self,
@@ -56,8 +58,7 @@ class StreamRoutes:
         after_seq = _read_seq(last_event_id or last_event_id_too)
         if after_seq is not None and detail.run.status.is_final and after_seq > await self._hub.last_seq(run_id):
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        self._hub.check_room()
-        return EventStream(_of_run(self._hub.follow(run_id, after_seq)))
+        return self._stream(caller, _of_run(self._hub.follow(run_id, after_seq)))
 
     async def watch_schedules(
         self, caller: TheCaller, last_event_id: LastEventId = None, last_event_id_too: LastEventIdToo = None
@@ -65,8 +66,16 @@ class StreamRoutes:
         """Watch all schedules and their runs as server-sent events: `snapshot` (the active runs) at first, then `run`
         and `schedule` for each that changes, the newest state only. `reset` before another snapshot: one was away for
         too long, or came to another process. `trouble`: the database is away; stay."""
+        return self._stream(
+            caller, _of_all(self._hub.changes(caller.user_id, last_event_id or last_event_id_too or None))
+        )
+
+    def _stream(self, caller: Caller, content: AsyncGenerator[bytes, None]) -> EventStream:
+        """Raises TooManyRequests, Unavailable."""
+        leave = self._seats.take(caller.source)
+        stream = EventStream(content, leave)
         self._hub.check_room()
-        return EventStream(_of_all(self._hub.changes(caller.user_id, last_event_id or last_event_id_too or None)))
+        return stream
 
 
 def _read_seq(text: str | None) -> int | None:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import ASGIApp
 
 from agentclock import __version__
 from agentclock.app.clockwork import Clockwork
+from agentclock.app.confidential import confidential
 from agentclock.app.databases import make_store
-from agentclock.config import Settings
+from agentclock.auth.keys import split_keys
+from agentclock.auth.permits import OwnerPermits
+from agentclock.auth.permitted import PermittedExecutor
+from agentclock.config import Settings, TargetKind
 from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.engine.bus import Bus
 from agentclock.engine.clock import SystemClock
 from agentclock.engine.eventlog import log_event
 from agentclock.engine.service import Engine, EngineOptions
 from agentclock.executor.agentos import Patience
+from agentclock.executor.discretion import Discretion
 from agentclock.executor.dispatch import TargetExecutor
+from agentclock.executor.secrets import Secrets
+from agentclock.executor.secrets import Secrets
 from agentclock.live import Hub
-from agentclock.ports import Clock, Store, Wakeup
+from agentclock.logs import hush
+from agentclock.ports import Clock, Permits, Store, Wakeup
 from agentclock.runs import Runs
 from agentclock.scheduler import EngineState, Scheduler
-from agentclock.telemetry import Telemetry
+from agentclock.telemetry import Telemetry, definitions
+from agentclock.webhooks.station import Webhooks
 
 
 def assemble(
@@ -29,12 +39,14 @@ def assemble(
     *,
     app: ASGIApp | None = None,
     token: Callable[[], str | None] | None = None,
+    permits: Callable[[Store], Permits] | None = None,
     clock: Clock | None = None,
 ) -> Clockwork:
     """Wires one process up; nothing is opened yet. Raises ConfigError.
 
-    `app`: what serves targets in this process; they are sent `token()`. `clock`: another one than the system's rules
-    what is due, which deadlines have passed and which leases are over.
+    `app`: what serves targets in this process; they are sent `token()`. `permits`: whose rules say what owners may have
+    called; None: ours. `clock`: another one than the system's rules what is due, which deadlines have passed and which
+    leases are over.
     """
     clock = clock or SystemClock()
     telemetry = Telemetry(settings, clock, version=__version__)
@@ -43,14 +55,17 @@ def assemble(
     bus = Bus()
     for listener in (log_event, *telemetry.listeners):
         bus.subscribe(listener)
-    executor = _executor(settings, app, token)
+    secrets, discretion = Secrets(folder=settings.secrets_dir, file=settings.secrets_file), Discretion()
+    discretion.know(confidential(settings))
+    hush(discretion)
+    executor = _executor(settings, app, token, secrets, discretion)
 
     async def prepare() -> None:
         await scheduler.refresh_zone_data()
 
     engine = Engine(
         store=store,
-        executor=telemetry.observed(executor),
+        executor=PermittedExecutor(telemetry.observed(executor), (permits or partial(_permits, settings))(store)),
         clock=clock,
         bus=bus,
         wakeup=wakeup,
@@ -79,20 +94,52 @@ def assemble(
         runs=runs,
         hub=hub,
         telemetry=telemetry,
+        webhooks=_webhooks(settings, store, clock, bus, telemetry),
     )
-    clockwork.at_start.append(telemetry.keep_vigil)
+    clockwork.at_start += [telemetry.keep_vigil, clockwork.webhooks.courier.run]
     return clockwork
 
 
-def _executor(settings: Settings, app: ASGIApp | None, token: Callable[[], str | None] | None) -> TargetExecutor:
+def _executor(
+    settings: Settings,
+    app: ASGIApp | None,
+    token: Callable[[], str | None] | None,
+    secrets: Secrets,
+    discretion: Discretion,
+) -> TargetExecutor:
     return TargetExecutor(
         settings.targets,
         app=app,
         token=token,
+        service_token=next(iter(split_keys(settings.service_token)), None),
+        origins=settings.allowed_origins,
+        networks=settings.allowed_networks,
+        secrets=secrets,
+        discretion=discretion,
         connection_limit=settings.connection_limit,
         response_cap_bytes=settings.response_cap_bytes,
         patience=Patience(lost=settings.lost_after_seconds),
     )
+
+
+def _webhooks(settings: Settings, store: Store, clock: Clock, bus: Bus, telemetry: Telemetry) -> Webhooks:
+    telemetry.metrics.expect_webhooks(settings.webhooks)
+    webhooks = Webhooks(
+        settings,
+        store,
+        clock,
+        secrets=Secrets(folder=settings.secrets_dir, file=settings.secrets_file),
+        count=partial(telemetry.metrics.count, definitions.NOTICES),
+    )
+    bus.subscribe(webhooks.courier.hear)
+    return webhooks
+
+
+def _permits(settings: Settings, store: Store) -> Permits:
+    """By what owners' tokens grant, where owners come with tokens."""
+    agentos = [name for name, target in settings.targets.items() if target.kind is TargetKind.AGENTOS]
+    have_tokens = any((settings.jwt_secret, settings.jwt_public_key, settings.jwt_jwks))
+    return OwnerPermits(store, agentos=agentos, by_scopes=have_tokens)
 
 
 def _engine_options(settings: Settings) -> EngineOptions:
@@ -135,7 +182,9 @@ def _use_cases(
         watch=bus.watch,
         publish=publish,
         targets=tuple(settings.targets),
+        origins=settings.allowed_origins,
         history_days=settings.history_days,
+        schedules_per_owner=settings.schedules_per_owner,
         trigger_max_age_seconds=settings.trigger_max_age_seconds,
     )
     runs = Runs(store, clock=clock, wakeup=wake, cancel_here=engine.cancel, publish=publish, watch=bus.watch)

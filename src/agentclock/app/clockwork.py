@@ -20,6 +20,7 @@ from agentclock.ports import Clock, News, Store, Wakeup
 from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
 from agentclock.telemetry import Telemetry
+from agentclock.webhooks.station import Webhooks
 
 OPEN_PAUSE_SECONDS = (1.0, 2.0)
 #: A start goes on without a database that is not open by then: a large one is being upgraded, or nothing answers.
@@ -47,6 +48,7 @@ class Clockwork:
     runs: Runs
     hub: Hub
     telemetry: Telemetry
+    webhooks: Webhooks
     is_introduced: bool = field(default=False, init=False)
     home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     at_start: list[Callable[[], Coroutine[None, None, None]]] = field(default_factory=list, init=False)
@@ -88,6 +90,7 @@ class Clockwork:
             await asyncio.to_thread(leave)
         await self.wakeup.close()
         await self.executor.close()
+        await self.webhooks.close()
         await self.telemetry.close()
         self.home = None
         await self.store.close()

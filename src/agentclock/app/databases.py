@@ -9,6 +9,7 @@ from agentclock.core.errors import ConfigError
 from agentclock.ports import Clock, Store, Wakeup
 from agentclock.store.sqlite import SqliteStore
 from agentclock.store.wakeup import SqliteWakeup
+from agentclock.webhooks.station import subscriptions_of
 
 
 def is_postgres(database: str) -> bool:
@@ -33,7 +34,13 @@ def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = 
         path = sqlite_path(settings.database)
         if "://" in path:
             raise ConfigError([f"database: {path.partition(':')[0]} is not supported; use SQLite or PostgreSQL"])
-        store = SqliteStore(path, clock=clock, synchronous=settings.sqlite_synchronous, auto_migrate=migrate)
+        store = SqliteStore(
+            path,
+            clock=clock,
+            synchronous=settings.sqlite_synchronous,
+            auto_migrate=migrate,
+            subscriptions=subscriptions_of(settings.webhooks),
+        )
         return store, SqliteWakeup(path)
     try:
         from agentclock.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
@@ -48,6 +55,7 @@ def make_store(settings: Settings, clock: Clock, *, auto_migrate: bool | None = 
             pool_size=settings.pool_size,
             auto_migrate=migrate,
             pooler=settings.pooler,
+            subscriptions=subscriptions_of(settings.webhooks),
         ),
         PostgresWakeup(listen_url),
     )

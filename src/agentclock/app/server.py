@@ -8,31 +8,42 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from agentclock import __version__
-from agentclock.api import TrailingSlash, add_routes, build_metrics_router, build_status_router
+from agentclock.api import Guard, RequestLimits, TrailingSlash, add_routes, build_metrics_router, build_status_router
+from agentclock.api.clients import Proxies, RealClients
+from agentclock.api.headers import SafeHeaders
+from agentclock.api.limits import LimitedRates, Rates
 from agentclock.app.clockwork import Clockwork
+from agentclock.app.guarding import keep_strangers_out, make_guard
 
 
-def create_app(clockwork: Clockwork) -> FastAPI:
-    """The API on its own app; its lifespan starts and stops the clockwork."""
+def create_app(clockwork: Clockwork, *, guard: Guard | None = None) -> FastAPI:
+    """The API on its own app; its lifespan starts and stops the clockwork. `guard` None: as the settings say.
+
+    Raises ConfigError.
+    """
+    settings = clockwork.settings
     app = _empty_app(clockwork)
-    app.add_middleware(TrailingSlash)
     add_routes(
         app,
         clockwork.scheduler,
         clockwork.runs,
         clockwork.hub,
-        trigger_wait_seconds=clockwork.settings.trigger_wait_seconds,
+        guard=guard or make_guard(clockwork),
+        trigger_wait_seconds=settings.trigger_wait_seconds,
         listener=lambda: clockwork.wakeup.state,
         exposition=clockwork.telemetry.exposition,
+        webhooks=clockwork.webhooks.desk,
+        limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )
     return app
 
 
-def create_status_app(clockwork: Clockwork) -> FastAPI:
+def create_status_app(clockwork: Clockwork, *, guard: Guard | None = None) -> FastAPI:
     """As `create_app`, with nothing but /health, /ready, /info and /metrics: for a process that only works."""
     app = _empty_app(clockwork)
-    app.include_router(build_status_router(clockwork.scheduler, listener=lambda: clockwork.wakeup.state))
-    app.include_router(build_metrics_router(clockwork.telemetry.exposition))
+    guard = guard or make_guard(clockwork)
+    app.include_router(build_status_router(clockwork.scheduler, guard=guard, listener=lambda: clockwork.wakeup.state))
+    app.include_router(build_metrics_router(clockwork.telemetry.exposition, guard=guard))
     return app
 
 
@@ -45,4 +56,21 @@ def _empty_app(clockwork: Clockwork) -> FastAPI:
         finally:
             await clockwork.stop()
 
-    return FastAPI(title="agentclock", version=__version__, summary="The clock AI agents run by.", lifespan=lifespan)
+    app = FastAPI(title="agentclock", version=__version__, summary="The clock AI agents run by.", lifespan=lifespan)
+    _add_layers(app, clockwork)
+    return app
+
+
+def _add_layers(app: FastAPI, clockwork: Clockwork) -> None:
+    """What every request goes through, the innermost first."""
+    settings = clockwork.settings
+    app.add_middleware(TrailingSlash)
+    keep_strangers_out(app, settings)
+    app.add_middleware(
+        LimitedRates,
+        requests=Rates(settings.requests_per_second, settings.request_burst),
+        failures=Rates(settings.failures_per_second, settings.failure_burst),
+        clock=clockwork.clock,
+    )
+    app.add_middleware(RealClients, proxies=Proxies(settings.trusted_proxies))
+    app.add_middleware(SafeHeaders, is_https=(settings.public_url or "").startswith("https://"))

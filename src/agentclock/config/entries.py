@@ -7,11 +7,22 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from agentclock.core.networks import network_fault
 from agentclock.core.notices import USUAL_KINDS, NoticeKind
 
 NAME_LENGTH = 64
+
+
+def _checked_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises ValueError."""
+    if fault := next(filter(None, map(network_fault, networks)), None):
+        raise ValueError(fault)
+    return networks
+
+
+Networks = Annotated[tuple[str, ...], AfterValidator(_checked_networks)]
 
 
 class TargetKind(StrEnum):
@@ -39,7 +50,7 @@ class TargetEntry(BaseModel):
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
     token: str | None = Field(default=None, repr=False)
     basic_auth: str | None = Field(default=None, repr=False)
-    networks: tuple[str, ...] = ()
+    networks: Networks = ()
     secrets: tuple[str, ...] = ()
     tls_ca: Path | None = None
     tls_cert: Path | None = None
@@ -75,7 +86,7 @@ class WebhookEntry(BaseModel):
     events: frozenset[NoticeKind] = USUAL_KINDS
     tags: tuple[str, ...] = ()
     with_output: bool = False
-    networks: tuple[str, ...] = ()
+    networks: Networks = ()
 
     @model_validator(mode="after")
     def _check_secret(self) -> Self:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
+
+from agentclock.config.entries import Networks
+from agentclock.core.origins import read_origin
 
 
 class SafetySettings(BaseSettings):
@@ -45,12 +49,12 @@ class SafetySettings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins (https://host:port) that endpoints may name in full; separated by commas."
     )
-    allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_networks: Annotated[Networks, NoDecode] = Field(
         default=(),
         description="Networks (CIDR, with `:port` if only that one) that are not public but may be called by name.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Addresses of proxies whose X-Forwarded-For tells who a client is."
+        default=(), description="Addresses or networks of proxies whose X-Forwarded-For tells who a client is."
     )
     body_limit_bytes: int = Field(
         default=4_194_304, ge=1_024, le=104_857_600, description="Larger request bodies are refused."
@@ -63,9 +67,18 @@ class SafetySettings(BaseSettings):
     request_burst: int = Field(
         default=1_000, ge=1, le=1_000_000, description="Requests that one client may make at once."
     )
+    failures_per_second: float = Field(
+        default=10, ge=0, le=1_000_000, description="Requests of one client that lack valid credentials; 0: no limit."
+    )
+    failure_burst: int = Field(
+        default=50, ge=1, le=1_000_000, description="Requests without credentials that one client may make at once."
+    )
     streams_per_client: int = Field(default=50, ge=1, le=100_000, description="Open event streams of one client.")
     connections_per_client: int = Field(
         default=500, ge=1, le=100_000, description="Open connections of one client's address."
+    )
+    client_connections: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Open connections of all clients; open files may allow fewer."
     )
     schedules_per_owner: int | None = Field(
         default=10_000, ge=1, le=100_000_000, description="Schedules of one owner; none: any number."
@@ -81,3 +94,23 @@ class SafetySettings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part for part in map(str.strip, value.split(",")) if part) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            try:
+                read_origin(origin)
+            except ValueError as error:
+                raise ValueError(f"{origin!r} {error}") from None
+        return origins
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy, strict=False)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is neither an address nor a network such as 10.0.0.0/8") from None
+        return proxies

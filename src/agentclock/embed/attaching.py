@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from agentclock.api import build_router
+from agentclock.api import RequestLimits, build_router
 from agentclock.api.auth import Guard
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings, TargetEntry, TargetKind
@@ -89,10 +89,13 @@ def _unfit(app: Starlette) -> str | None:
 
 
 def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
+    settings = clockwork.settings
     return build_router(
         clockwork.scheduler,
         clockwork.runs,
         clockwork.hub,
         guard=guard,
-        trigger_wait_seconds=clockwork.settings.trigger_wait_seconds,
+        trigger_wait_seconds=settings.trigger_wait_seconds,
+        webhooks=clockwork.webhooks.desk,
+        limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )

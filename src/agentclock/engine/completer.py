@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from structlog.contextvars import clear_contextvars
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import ResultDropped, RunSettled
+from agentclock.core.events import ResultDropped, RunSettled, ScheduleChanged
 from agentclock.core.lifecycle import Settlement, settle
 from agentclock.core.model import SECOND, Claim, Outcome
 from agentclock.engine.bus import Bus
@@ -106,6 +106,8 @@ class Completer:
         for ended, settlement in zip(batch, settlements, strict=True):
             ours = settlement.run_id in written
             self._bus.publish(_settled(ended.claim, settlement) if ours else dropped(ended.claim))
+            if ours and settlement.outcome.disables is not None:
+                self._bus.publish(ScheduleChanged(schedule_id=settlement.schedule_id))
             if not ended.settlement.done():
                 ended.settlement.set_result(settlement if ours else None)
 

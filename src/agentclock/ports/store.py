@@ -295,6 +295,9 @@ class Store(Protocol):
     async def next_notice_ms(self) -> int | None:
         """How long until the next pending notice is to be tried, by the ruling clock; None: there is none."""
 
+    async def hasten_notices(self, webhook: str, after_seconds: float) -> None:
+        """Pending notices of this webhook whose next try is more than `after_seconds` away are due now."""
+
     async def notices(self, where: NoticeFilter, page: PageRequest) -> Page[NoticeRow]:
         """Newest first."""
 

@@ -114,6 +114,9 @@ TRIP_ERRORS: Final = _counter("database_errors_total", "Operations that the data
 # the rest
 
 PINGS: Final = _counter("pings_total", "Pings of dead man's switches by what became of them.", "result")
+NOTICES: Final = _counter(
+    "notices_total", "Tries to tell webhooks something, by what came of them; `dead`: given up.", "webhook", "result"
+)
 BUILD: Final = _gauge("build_info", "Always 1.", "version", "tzdata_version", "python_version")
 
 EVERY: Final[tuple[Metric, ...]] = (
@@ -121,5 +124,5 @@ EVERY: Final[tuple[Metric, ...]] = (
     TARGET_TIME, TARGET_ENDS,
     LEASES_LOST, DROPPED, TAKEN_OVER, TROUBLES, SLOTS, SLOTS_BUSY, ENGINE, PLANNED_AGO, STREAMS, LISTENER,
     DATABASE_UP, DATABASE_INFO, DUE_LAG, QUEUE_LAG, ACTIVE, LATENCY, CLOCK_DIFFERENCE, SNAPSHOT, TRIPS, TRIP_ERRORS,
-    PINGS, BUILD,
+    PINGS, NOTICES, BUILD,
 )  # fmt: skip

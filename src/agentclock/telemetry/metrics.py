@@ -35,6 +35,7 @@ ENDS: Final = tuple(
 SKIP_REASONS: Final = (Reason.OVERLAP, Reason.QUEUE_FULL)
 LOOPS: Final = ("planner", "worker", "keeper", "completer", "recorder", "start", "open")
 PING_RESULTS: Final = ("sent", "failed", "dropped")
+NOTICE_RESULTS: Final = ("delivered", "failed", "dead")
 
 
 class Metrics:
@@ -67,6 +68,11 @@ class Metrics:
             self._histograms[metric.TARGET_TIME].labels(name)
             for outcome in OutcomeKind:
                 self._counters[metric.TARGET_ENDS].labels(name, outcome.value)
+
+    def expect_webhooks(self, names: Iterable[str]) -> None:
+        for name in names:
+            for result in NOTICE_RESULTS:
+                self._counters[metric.NOTICES].labels(name, result)
 
     def hear(self, event: Event) -> None:
         match event:

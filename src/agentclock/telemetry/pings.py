@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +19,9 @@ from yarl import URL
 from agentclock.core.events import AttemptStarted, Event, FiresAbsent, RunSettled
 from agentclock.core.ids import fire_run_id
 from agentclock.core.model import RunStatus
+from agentclock.core.origins import origin_of
 from agentclock.core.pings import PingKind, ping_host, ping_target
+from agentclock.executor.perimeter import Rules, guarded_session, refusal_in
 from agentclock.ports import Clock
 from agentclock.telemetry import definitions as metric
 from agentclock.telemetry.metrics import Metrics
@@ -38,26 +41,37 @@ _FAILURES: Final = frozenset({RunStatus.FAILED, RunStatus.TIMEOUT, RunStatus.LOS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """`text` goes along with a failure; `about` is what the log says: the schedule and its run."""
+    """`text` goes along with a failure; `about` is what the log says: the schedule and its run. `is_for_engine`: an
+    operator wrote the URL, so that an address in it may be pinged as well."""
 
     url: str
     kind: PingKind
     run_id: str | None = None
     text: str = ""
     about: tuple[tuple[str, object], ...] = ()
+    is_for_engine: bool = False
 
 
 class Pinger:
     """A listener on the bus. Pings of one URL are sent in order, those of different ones beside each other."""
 
-    def __init__(self, clock: Clock, metrics: Metrics, *, queue_length: int = QUEUE_LENGTH) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        queue_length: int = QUEUE_LENGTH,
+        networks: Iterable[str] = (),
+    ) -> None:
+        """`networks`: what may be pinged besides public addresses."""
         self._clock = clock
         self._metrics = metrics
         self._queue_length = queue_length
+        self._rules = Rules.public(networks=networks)
         self._waiting: deque[Ping] = deque()
         self._busy: set[str] = set()
         self._senders: set[asyncio.Task[None]] = set()
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[Rules, aiohttp.ClientSession] = {}
         self._is_dropping = False
         self._log = structlog.get_logger("agentclock.pings")
 
@@ -109,8 +123,8 @@ class Pinger:
         await asyncio.gather(*senders, return_exceptions=True)
         while self._waiting:
             self._drop(self._waiting.popleft())
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def _send_all(self) -> None:
@@ -139,12 +153,13 @@ class Pinger:
         target = URL(ping_target(ping.url, ping.kind, ping.run_id), encoded=True)
         method, body = ("POST", ping.text.encode()) if ping.text else ("GET", None)
         try:
-            async with self._opened().request(method, target, data=body, allow_redirects=False) as answer:
+            async with self._session(ping).request(method, target, data=body, allow_redirects=False) as answer:
                 status = answer.status
         except TimeoutError:
             return f"no answer within {TIMEOUT_SECONDS:g} s", False
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return type(error).__name__, isinstance(error, ValueError)
+            refusal = refusal_in(error)
+            return refusal or type(error).__name__, refusal is not None or isinstance(error, ValueError)
         if 200 <= status < 300:
             return None, False
         is_passing = status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -157,15 +172,12 @@ class Pinger:
             self._is_dropping = True
             self._log.warning("pings_dropped", host=ping_host(ping.url), waiting=len(self._waiting), **dict(ping.about))
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-                trust_env=False,
-                headers={"User-Agent": "agentclock"},
-            )
-        return self._session
+    def _session(self, ping: Ping) -> aiohttp.ClientSession:
+        rules = replace(self._rules, written=origin_of(ping.url)) if ping.is_for_engine else self._rules
+        if rules not in self._sessions:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            self._sessions[rules] = guarded_session(rules, timeout=timeout, headers={"User-Agent": "agentclock"})
+        return self._sessions[rules]
 
 
 def _of_run(event: AttemptStarted | RunSettled, kind: PingKind, text: str = "") -> Ping:

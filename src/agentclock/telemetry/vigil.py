@@ -37,7 +37,7 @@ class Vigil:
 
     async def keep(self) -> None:
         """Until cancelled."""
-        ping = Ping(url=self.url, kind=PingKind.SUCCESS, about=(("about", "engine"),))
+        ping = Ping(url=self.url, kind=PingKind.SUCCESS, about=(("about", "engine"),), is_for_engine=True)
         await self.clock.sleep(min(FIRST_SECONDS, self.every_seconds))
         while True:
             await self.look(ping)
