@@ -64,6 +64,8 @@ lock: setup ## recompile requirements/*.txt with the newest versions allowed
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(COMPILE) --extra agno -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/demo.txt
+	$(COMPILE) --extra postgres --extra otel -c requirements/dev.txt pyproject.toml -o requirements/server.txt
+	$(COMPILE) -c requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 docs: setup ## rewrite docs/reference from the code
 	$(BIN)/python tools/reference

@@ -12,9 +12,11 @@ import httpx2
 from fastapi import FastAPI
 
 from agentclock.api import Guard, add_routes
+from agentclock.config import WebhookEntry
 from agentclock.core.events import AttemptStarted, Event, EventsLogged, RunSettled
 from agentclock.core.lifecycle import settle
 from agentclock.core.model import Claim, Outcome, OutcomeKind, Run
+from agentclock.core.notices import Subscription
 from agentclock.engine.bus import Bus
 from agentclock.live import Hub
 from agentclock.ports import EventBatch, LoggedEvent, WorkerInfo
@@ -22,6 +24,9 @@ from agentclock.runs import Runs
 from agentclock.scheduler import EngineState, Scheduler
 from agentclock.store.sqlite import SqliteStore
 from agentclock.testing import SUCCESS, FakeClock
+from agentclock.webhooks.answers import Answer
+from agentclock.webhooks.desk import WebhookDesk
+from agentclock.webhooks.messages import Message
 
 DRAFT: dict[str, Any] = {"name": "nightly", "endpoint": "/agents/assistant/runs", "cron_expr": "0 3 * * *"}
 WORKER = WorkerInfo(id="00000000-0000-4000-8000-000000000001", name="worker-1", app_version="test")
@@ -40,6 +45,10 @@ class World:
     wakes: int = 0
     events: list[Event] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    #: What webhooks were sent by hand, and what they answer.
+    posted: list[tuple[str, Message]] = field(default_factory=list)
+    answer: Answer = field(default_factory=lambda: Answer(status_code=204))
+    desk: WebhookDesk = field(init=False)
     scheduler: Scheduler = field(init=False)
     runs: Runs = field(init=False)
     hub: Hub = field(init=False)
@@ -66,8 +75,15 @@ class World:
             targets=("default", "hooks"),
         )
 
+        webhooks = {name: WebhookEntry.model_validate(entry) for name, entry in WEBHOOKS.items()}
+        self.desk = WebhookDesk(self.store, webhooks, clock=self.clock, post=self._post, ring=self._wake)
+
     def _wake(self) -> None:
         self.wakes += 1
+
+    async def _post(self, webhook: str, message: Message) -> Answer:
+        self.posted.append((webhook, message))
+        return self.answer
 
     async def create(self, **fields: Any) -> str:
         """The id of a schedule made of DRAFT and `fields`."""
@@ -135,10 +151,17 @@ PAY = {
 PAUSED = Outcome(kind=OutcomeKind.PAUSED, requirements=[PAY], agent_run_id="agent-run-1")
 
 
+#: Paths and secrets are not to be shown.
+WEBHOOKS: dict[str, dict[str, Any]] = {
+    "ops": {"url": "https://hooks.example.com/topsecret", "secret": "whsec_dG9wc2VjcmV0IHRvcHNlY3JldA=="},
+    "chat": {"url": "${secret:CHAT_URL}", "format": "slack", "events": ["run.succeeded"], "tags": ["night"]},
+}
+
+
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
+async def world(*subscriptions: Subscription) -> AsyncIterator[World]:
     clock = FakeClock()
-    store = SqliteStore(":memory:", clock=clock)
+    store = SqliteStore(":memory:", clock=clock, subscriptions=subscriptions)
     await store.open()
     made = World(clock, store, Bus())
     try:
@@ -165,7 +188,7 @@ class _Stage:
     world: World
 
     def __init__(self) -> None:
-        scheduler, runs, hub = (_Part(self, name) for name in ("scheduler", "runs", "hub"))
+        scheduler, runs, hub, desk = (_Part(self, name) for name in ("scheduler", "runs", "hub", "desk"))
         self.app = FastAPI()
         add_routes(
             self.app,
@@ -174,6 +197,7 @@ class _Stage:
             cast(Hub, hub),
             trigger_wait_seconds=0,
             listener=lambda: self.world.listener,
+            webhooks=cast(WebhookDesk, desk),
         )
 
 
@@ -197,10 +221,11 @@ def app_of(somewhere: World, *, guard: Guard | None = None, trigger_wait_seconds
         guard=guard,
         trigger_wait_seconds=trigger_wait_seconds,
         listener=lambda: somewhere.listener,
+        webhooks=somewhere.desk,
     )
     return app
 
 
 def client_of(app: FastAPI) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx2.AsyncClient(transport=transport, base_url="http://agentclock.localhost")
+    return httpx2.AsyncClient(transport=transport, base_url="http://agentclock.test")

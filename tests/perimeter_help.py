@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ import pytest
 class Sentinel:
     """Listens on one port of several addresses and counts the connections; `answer` goes to whoever comes.
 
-    `lines` are the first lines of the requests."""
+    `lines` are the first lines of the requests, `received` all that came."""
 
     answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     port: int = 0
     connections: int = 0
     lines: list[str] = field(default_factory=list)
+    received: bytes = b""
 
     @asynccontextmanager
     async def open(self, *hosts: str) -> AsyncIterator[Sentinel]:
@@ -42,8 +44,8 @@ class Sentinel:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.lines.append(head.split(b"\r\n")[0].decode())
                 length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
-                writer.write(self.answer.replace(b"PORT", str(self.port).encode()))
+                self.received += head + await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
+                writer.write(self.answer)
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             """The client has gone."""
@@ -57,13 +59,16 @@ Answers = Sequence[str] | Callable[[], Sequence[str]]
 
 @dataclass(slots=True)
 class Names:
-    """Stands in for the system's resolver. Names that it does not know do not exist; literals are read as ever."""
+    """Stands in for the system's resolver. Names that it does not know do not exist; literals are read as ever.
+
+    `connected`: the addresses that anything tried to connect to, by a name or not."""
 
     known: dict[str, Answers] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    connected: list[str] = field(default_factory=list)
 
     def resolve(self, host: Any, port: Any, *options: Any, **more: Any) -> list[Any]:
-        name = host.decode() if isinstance(host, bytes) else host
+        name = (host.decode() if isinstance(host, bytes) else host).lower()
         self.asked.append(name)
         answers = self.known.get(name)
         if answers is None:
@@ -84,7 +89,13 @@ def _entry(address: str, port: int) -> tuple[Any, ...]:
 
 
 def taking_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
-    """Every look-up of this process."""
-    names = Names()
+    """Every look-up of this process; connections are noted, and made."""
+    names, connect = Names(), BaseSelectorEventLoop.sock_connect
+
+    async def noted(loop: BaseSelectorEventLoop, sock: socket.socket, address: Any) -> None:
+        names.connected.append(str(address[0]))
+        await connect(loop, sock, address)
+
     monkeypatch.setattr(socket, "getaddrinfo", names.resolve)
+    monkeypatch.setattr(BaseSelectorEventLoop, "sock_connect", noted)
     yield names

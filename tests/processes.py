@@ -24,6 +24,7 @@ class Target:
         self.status = 200
         self.pause: asyncio.Event | None = None
         self.calls: list[dict[str, str]] = []
+        self.paths: set[str] = set()
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -49,6 +50,7 @@ class Target:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.calls.append(dict(request.headers))
+        self.paths.add(request.path)
         if self.pause is not None:
             await self.pause.wait()
         return web.json_response({}, status=self.status)

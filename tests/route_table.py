@@ -87,6 +87,10 @@ TABLE: Final = (
     _row(ADMIN, "GET", "/owners"),
     _row(ADMIN, "POST", "/owners/{user_id}/revoke"),
     _row(ADMIN, "POST", "/owners/{user_id}/restore"),
+    _row(ADMIN, "GET", "/webhooks"),
+    _row(ADMIN, "POST", "/webhooks/{name}/test"),
+    _row(READ, "GET", "/webhooks/notices"),
+    _row(WRITE, "POST", "/webhooks/notices/{notice_id}/retry"),
 )
 
 ALL_SCOPES: Final = frozenset(scope for row in TABLE for scope in row.scopes) - {*ADMIN}

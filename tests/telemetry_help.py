@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -131,7 +130,9 @@ class Watched:
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
         self.bare_store, self.engine = StubStore(), StubEngine()
-        self.telemetry = Telemetry(Settings(**settings), self.clock, version="1.2.3")
+        hook = {"url": "https://chat.example.com/", "format": "slack"}
+        configured = Settings(**({"webhooks": {"chat": hook}} | settings))
+        self.telemetry = Telemetry(configured, self.clock, version="1.2.3")
         self.store = self.telemetry.timed(cast(Store, self.bare_store))
         self.telemetry.watch(self.store, self.engine, open_streams=lambda: 4, hears=lambda: True)
 
@@ -140,9 +141,9 @@ class Watched:
             for listener in self.telemetry.listeners:
                 listener(event)
 
-    async def execute(self, outcome: Outcome = SUCCESS, target: str = "default", **seams: Callable[..., Any]) -> None:
+    async def execute(self, outcome: Outcome = SUCCESS, target: str = "default", endpoint: str = "/hook") -> None:
         """One request by way of the wrapped executor."""
-        schedule = Schedule(id="s1", name="nightly", target=Target(name=target, endpoint="/hook"))
+        schedule = Schedule(id="s1", name="nightly", target=Target(name=target, endpoint=endpoint))
         context = RunContext(claim=Claim(run=run_of(), schedule=schedule), emit=_ignore, note_agent_run=_nothing)
         await self.telemetry.observed(ScriptedExecutor([outcome])).execute(context)
 

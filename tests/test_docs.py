@@ -25,6 +25,7 @@ from agentclock.api import run_schemas, schemas
 from agentclock.api.errors import error_response
 from agentclock.cli.main import app as command_line
 from agentclock.config import ENV_PREFIX, Settings
+from agentclock.config.sources import IN_FILES
 from agentclock.core import errors, events
 from agentclock.core.cron import Cron, CronError
 from agentclock.core.model import CatchUp, Cause, InstructionKind, Overlap, Reason, Run, RunStatus
@@ -59,6 +60,8 @@ ARGUMENTS: Final = {
 }
 SETTING_HEADS: Final = ("setting", "environment variable", "value", "default", "meaning")
 OTHER_VARIABLES: Final = frozenset({"AGENTCLOCK_CONFIG", "AGENTCLOCK_DEMO_MODEL", "AGENTCLOCK_TEST_PG_URL"})
+#: What shell commands of clients call the server's address and a token for it.
+CLIENT_VARIABLES: Final = frozenset({"AGENTCLOCK_URL", "AGENTCLOCK_TOKEN"})
 
 
 def name_of(path: Path) -> str:
@@ -331,7 +334,8 @@ def test_python_in_examples_can_be_read(path: Path) -> None:
 
 @every(PAGES)
 def test_environment_variables_in_pages_are_settings(path: Path) -> None:
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES | CLIENT_VARIABLES
+    known |= {f"{ENV_PREFIX}{name.upper()}_FILE" for name in IN_FILES}
     assert set(re.findall(rf"\b{ENV_PREFIX}[A-Z_]+[A-Z]\b", text_of(path))) <= known
 
 

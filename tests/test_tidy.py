@@ -32,9 +32,9 @@ MAY_SPEAK_OTHERWISE: Final = {
     "store/sqlite_writer.py": "its jobs are write operations that wait for the one connection, not runs"
 }
 
-TEXT_FOLDERS: Final = ("src", "tests", "docs", "tools", "requirements", ".ci", "examples", "ops")
+TEXT_FOLDERS: Final = ("src", "tests", "docs", "tools", "requirements", ".ci", "examples", "ops", "deploy")
 TEXT_SUFFIXES: Final = frozenset(
-    {"", ".css", ".html", ".in", ".js", ".json", ".md", ".py", ".sql", ".toml", ".tsv", ".txt", ".yml"}
+    {"", ".css", ".html", ".in", ".js", ".json", ".md", ".py", ".sql", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
 )
 #: Split, so that this file may contain what it forbids.
 FORBIDDEN: Final = {

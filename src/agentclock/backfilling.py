@@ -61,7 +61,7 @@ class BackfillDraft(BaseModel):
         Existing, Field(description="What to do with fires whose run is over: skip, run the failed again, or all.")
     ] = Existing.SKIP
     concurrency: Annotated[int, Field(ge=1, le=100, description="Runs at a time."), Whole] = 1
-    dry_run: Annotated[bool, Field(description="Only say what would be done.")] = False
+    dry_run: Annotated[bool, Field(strict=True, description="Only say what would be done.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

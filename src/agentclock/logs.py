@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -22,7 +22,6 @@ from structlog.types import Processor
 from agentclock.config import LogFormat
 from agentclock.core.model import Claim, Run
 from agentclock.core.zones import tzdata_version
-from agentclock.executor.discretion import Discretion
 
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
@@ -84,13 +83,24 @@ def join_host_logging(level: str) -> None:
     )
 
 
+class Secretive(Protocol):
+    """Knows secrets. Real: executor.discretion.Discretion."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it knows none."""
+
+    def text(self, text: str) -> str:
+        """`text` without them."""
+
+
 class Hush:
-    """Takes secrets out of every line: those that a `Discretion` knows, as long as anybody needs that."""
+    """Takes out of every line what those who are `heed`ed know for secrets, as long as anybody needs them."""
 
     def __init__(self) -> None:
-        self._discretions: WeakSet[Discretion] = WeakSet()
+        self._discretions: WeakSet[Secretive] = WeakSet()
 
-    def heed(self, discretion: Discretion) -> None:
+    def heed(self, discretion: Secretive) -> None:
         self._discretions.add(discretion)
 
     def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
@@ -105,7 +115,7 @@ class Hush:
         return line if isinstance(line, str) and line.startswith("{") else self(logger, method, line)
 
 
-def hush(discretion: Discretion) -> None:
+def hush(discretion: Secretive) -> None:
     """Our log lines tell nothing of what `discretion` knows, from now on. Lines that somebody else's set-up of
     structlog writes are his business."""
     for processor in structlog.get_config()["processors"]:
@@ -113,7 +123,7 @@ def hush(discretion: Discretion) -> None:
             processor.heed(discretion)
 
 
-def _hushed(value: Any, discretion: Discretion) -> Any:
+def _hushed(value: Any, discretion: Secretive) -> Any:
     match value:
         case str():
             return discretion.text(value)
@@ -121,10 +131,11 @@ def _hushed(value: Any, discretion: Discretion) -> Any:
             return {name: _hushed(item, discretion) for name, item in value.items()}
         case list() | tuple():
             return [_hushed(item, discretion) for item in value]
-        case BaseException() | bytes():
-            return discretion.text(str(value))
-        case _:
+        case bool() | int() | float() | None:
             return value
+        case _:
+            said, hushed = str(value), discretion.text(str(value))
+            return value if hushed == said else hushed
 
 
 def process_name() -> str:

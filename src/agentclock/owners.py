@@ -95,11 +95,12 @@ class Owners:
         return owner
 
     def _is_known(self, user_id: str, scopes: tuple[str, ...], issued_at: Instant | None) -> bool:
-        """Whether the token changes nothing: it is the one that was noted, or an older one, and not long ago."""
+        """Whether the token changes nothing: it is the one that was noted, or an older one, and not long ago. One that
+        does not tell its age is older than one that does."""
         last = self._sights.get(user_id)
         if last is None or self._clock.monotonic() - last.noted >= SEEN_AGAIN_SECONDS:
             return False
-        if issued_at is not None and last.issued_at is not None and issued_at < last.issued_at:
+        if last.issued_at is not None and (issued_at is None or issued_at < last.issued_at):
             return True
         return (scopes, issued_at) == (last.scopes, last.issued_at)
 

@@ -217,12 +217,8 @@ class Runs:
         if run.status.is_final:
             return await self._reader.with_attempts(run)
         with self._reader.watching(run_id) as changed:
-            if (
-                await self._store.request_cancel(
-                    run_id, f"cancelled by {name}" if (name := name_of(by)) else "cancelled"
-                )
-                is None
-            ):
+            why = "cancelled" if name_of(by) is None else f"cancelled by {name_of(by)}"
+            if await self._store.request_cancel(run_id, why, by=by) is None:
                 raise NotFound("Schedule run")
             self._cancel_here(run_id)
             self._tell(run)

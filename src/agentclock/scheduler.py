@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -29,9 +30,10 @@ from agentclock.core.errors import (
 from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
 from agentclock.core.model import DAY_SECONDS, Instant, Json, Reason, Run, Schedule, Target
-from agentclock.core.origins import is_absolute, origin_not_allowed, origin_of, read_origin
+from agentclock.core.origins import is_absolute, origin_fault, read_origin
 from agentclock.core.owners import foreign_call
 from agentclock.core.planning import plan_forfeit
+from agentclock.core.references import forbidden_secrets
 from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
@@ -76,7 +78,8 @@ class Preview:
 class Scheduler:
     """`targets` are the names of the configured base URLs, `origins` those that endpoints may name in full; `wakeup`
     tells engines to look again at once; `watch` reports runs that execute in this process, `publish` tells everybody
-    who watches; finished runs older than `history_days` may be deleted; one owner may have `schedules_per_owner`."""
+    who watches; finished runs older than `history_days` may be deleted; one owner may have `schedules_per_owner`.
+    `secrets`: those that owners' payloads may name, by target."""
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class Scheduler:
         entropy: Callable[[int], bytes] = os.urandom,
         targets: Collection[str] = ("default",),
         origins: Collection[str] = (),
+        secrets: Mapping[str, Collection[str]] = MappingProxyType({}),
         history_days: int | None = None,
         schedules_per_owner: int | None = None,
         trigger_max_age_seconds: int = DAY_SECONDS,
@@ -111,6 +115,7 @@ class Scheduler:
             engine_runs=self._engine_runs,
             entropy=entropy,
             max_age_seconds=trigger_max_age_seconds,
+            check_payload=self._check_secrets,
         )
         self.trigger: Final = triggering.trigger
         self.find_by_name: Final = triggering.find
@@ -118,6 +123,7 @@ class Scheduler:
         self.owners: Final = Owners(store, clock)
         self._entropy = entropy
         self._targets = targets
+        self._secrets = secrets
         self._schedules_per_owner = schedules_per_owner
         self._origins = frozenset(str(read_origin(origin)) for origin in origins)
         self._log = structlog.get_logger("agentclock.scheduler")
@@ -227,6 +233,7 @@ class Scheduler:
             load_zone(schedule.timezone)
             parse_cron(schedule.cron_expr or "")
             _check_claim(schedule)
+            self._check_secrets(schedule, schedule.target.payload)
             return rearmed(replace(schedule, enabled=True, disabled_reason=None), now)
 
         return await self._write(schedule_id, change, user_id, by=by)
@@ -329,21 +336,20 @@ class Scheduler:
         if "target" in values and values["target"] not in self._targets:
             known = ", ".join(sorted(self._targets))
             raise InvalidField("target", f"unknown target {values['target']!r}: known are {known}")
-        if "endpoint" in values and is_absolute(values["endpoint"]):
-            self._check_origin(values["endpoint"])
+        if "endpoint" in values and (fault := origin_fault(values["endpoint"], self._origins)):
+            raise InvalidField("endpoint", fault)
         changed = with_values(schedule, values)
         if TARGET_FIELDS & values.keys():
             _check_claim(changed)
+            self._check_secrets(changed, changed.target.payload)
         return retimed(changed, values, now)
 
-    def _check_origin(self, endpoint: str) -> None:
-        """Raises InvalidField."""
-        try:
-            origin = str(origin_of(endpoint))
-        except ValueError as error:
-            raise InvalidField("endpoint", str(error)) from None
-        if origin not in self._origins:
-            raise InvalidField("endpoint", origin_not_allowed(origin))
+    def _check_secrets(self, schedule: Schedule, payload: Json) -> None:
+        """Raises Forbidden."""
+        called = schedule.target
+        allowed = () if is_absolute(called.endpoint) else self._secrets.get(called.name, ())
+        if fault := forbidden_secrets(payload, schedule.user_id, allowed):
+            raise Forbidden(fault)
 
     async def _write(
         self,

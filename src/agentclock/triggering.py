@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from agentclock.core.actors import Actor, name_of
@@ -30,7 +30,7 @@ from agentclock.runs import RunDetail, RunReader
 from agentclock.timing import read_time
 
 #: How far ahead of ours an outside clock may be.
-AHEAD_SECONDS: Final = 300
+AHEAD_SECONDS: Final = 60
 KEY_LENGTH: Final = 255
 REASON_LENGTH: Final = 1024
 
@@ -48,6 +48,9 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+_NULL: Final = {"type": "null"}
+
+
 class TriggerDraft(BaseModel):
     """What a trigger may say about its run. All of it is optional, and so is the body itself."""
 
@@ -63,15 +66,13 @@ class TriggerDraft(BaseModel):
         Field(description="`merge`: into the schedule's payload (RFC 7396: null removes); `replace`: instead of it."),
     ] = PayloadMode.MERGE
     fire_at: Annotated[
-        str | None,
+        Annotated[str, Field(min_length=1, max_length=64)] | None,
         BeforeValidator(_as_text),
         Field(
-            min_length=1,
-            max_length=64,
             description="The occurrence that the run is for, ISO 8601 (UTC without an offset) or epoch seconds; "
             "null: now.",
-            json_schema_extra={"type": ["string", "integer", "null"]},
         ),
+        WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": 64}, {"type": "integer"}, _NULL]}),
         AfterValidator(lambda text: text if text is None else _sound(text)),
     ] = None
     reason: Annotated[

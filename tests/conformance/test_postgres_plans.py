@@ -348,7 +348,7 @@ async def test_writing_events_touches_their_runs_alone(connection: asyncpg.Conne
 
 
 async def test_usage_and_recent_runs_touch_what_they_answer(connection: asyncpg.Connection[Any]) -> None:
-    ids = {"first_id": first_run_id(START), "end_id": first_run_id(START + 10**9)}
+    ids = {"first_id": first_run_id(START), "last_id": first_run_id(START + 10**9)}
     used = await explain(connection, "usage", schedule_id="s5", since=at(START), until=at(START + 10**9), **ids)
     assert (used["Actual Rows"], scans_a_table(used)) == (1, False)
     assert pages(used) < 400 * 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,10 @@ from agentclock.core.model import Cause, Claim, Instant, Outcome, OutcomeKind, R
 from agentclock.core.notices import Delivery, NoticeKind, NoticeRow, NoticeStatus, Subscription
 from agentclock.core.planning import Absence, Plan
 from agentclock.ports import NoticeFilter, PageRequest, Store
+from agentclock.store.queries import Queries, Query
 from agentclock.testing import FakeClock
+
+_GET = Queries.get
 
 ALL_KINDS = Subscription(webhook="ops", kinds=frozenset(NoticeKind))
 FAILED = Outcome(kind=OutcomeKind.FAILED, error="boom", status_code=500)
@@ -205,10 +209,28 @@ async def test_a_schedule_that_cannot_be_planned_is_told(told: Store, backend: B
     assert "overlap" in second.notice.data["disabled"]["reason"]
 
 
-async def test_nobody_to_tell(backend: Backend) -> None:
+async def test_a_schedule_that_its_run_puts_an_end_to_is_told_with_the_run(told: Store) -> None:
+    await end(told, await claimed(told), replace(FAILED, disables="its owner was revoked"))
+    failed, off = sorted(await written(told), key=lambda row: row.notice.kind)
+    assert (failed.notice.kind, off.notice.kind) == (NoticeKind.FAILED, NoticeKind.DISABLED)
+    assert off.notice.data["disabled"] == {"reason": "its owner was revoked", "by": "agentclock"}
+
+
+async def test_nobody_to_tell_costs_nothing(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noting(self: Queries, name: str, conditions: Sequence[str] = ()) -> Query:
+        asked.append(name)
+        return _GET(self, name, conditions)
+
+    monkeypatch.setattr(Queries, "get", noting)
     store = await backend.open()
     await register(store, lease_seconds=86_400)
     await end(store, await claimed(store), FAILED)
+    await store.fire_due(lambda one, _, now: absent(one, RunStatus.MISSED), limit=1)
+    await store.change_schedule("s1", lambda one, now: replace(one, enabled=False))
+    assert {"insert_revisions", "next_due"} <= {*asked}
+    assert not [name for name in asked if "notice" in name]
     assert await written(store) == []
     assert await store.claim_notices(10, 60) == []
     assert await store.next_notice_ms() is None
@@ -329,6 +351,19 @@ async def test_old_ones_that_are_over_are_pruned(told: Store, clock: FakeClock) 
     await told.prune(before, 100)
     assert len(await history(told)) == 0
     assert len(await written(told)) == 1
+
+
+async def test_those_of_one_webhook_that_wait_long_are_due_at_once(told: Store, clock: FakeClock) -> None:
+    await failures(told, clock, 2)
+    soon, late = await told.claim_notices(2, lease_seconds=60)
+    for row, seconds in ((soon, 30), (late, 3_600)):
+        again_at = clock.now() + seconds * 1_000
+        delivery = Delivery(notice_id=row.notice.id, tries=1, status=NoticeStatus.PENDING, next_try_at=again_at)
+        await told.settle_notices([delivery])
+    await told.hasten_notices("other", 60)
+    assert await told.claim_notices(2, 60) == []
+    await told.hasten_notices("ops", 60)
+    assert [row.notice.id for row in await told.claim_notices(2, 60)] == [late.notice.id]
 
 
 async def test_one_that_cannot_be_read_is_in_nobodys_way(told: Store, backend: Backend, clock: FakeClock) -> None:

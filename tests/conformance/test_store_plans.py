@@ -44,10 +44,22 @@ HOT: dict[str, set[str]] = {
     "trigger_key": {"trigger_keys_pkey|k USING PRIMARY KEY"},
     "prune_trigger_keys": {"trigger_keys_old"},
     "late_run": {"runs_late"},
+    "newest_audit": {"audit_log_pkey|SCAN l$"},
     "get_owner": {"owners_pkey|o USING PRIMARY KEY"},
     "list_owners": {"owners_pkey|o USING PRIMARY KEY|SCAN o$"},
+    "due_notices": {"notices_due"},  # SQLite's name
+    "claim_notices": {"notices_due", "notices_pkey"},  # PostgreSQL's
+    "next_notice": {"notices_due"},
+    "hasten_notices": {"notices_due"},
+    "settle_notices": {"notices_pkey|autoindex_agentclock_notices"},
+    "retry_notice": {"notices_pkey|autoindex_agentclock_notices|notices_dead"},
+    "recovered_runs": {"runs_history"},
+    "prune_notices": {"notices_over"},
 }
-NO_SORTING = {"paused_due", "newest_runs", "events_after", "event_cursor", "late_run", "list_owners"}
+NO_SORTING = {
+    *("paused_due", "newest_runs", "events_after", "event_cursor", "late_run", "list_owners", "newest_audit"),
+    *("due_notices", "next_notice"),
+}
 
 LISTS = [
     (RunFilter(schedule_id="s1"), "runs_history"),
@@ -68,6 +80,7 @@ ENTRIES = [
     (AuditFilter(user_id="ann"), "audit_log_of_user"),
     (AuditFilter(since=0, until=1), "audit_log_pkey|l USING PRIMARY KEY"),
 ]
+
 
 def _words(backend: Backend) -> Callable[[RunFilter], Selection]:
     return bounded_selection if backend.dialect == "sqlite" else run_selection

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.conftest import FILE_AND_SERVER, Backend
+from tests.conformance.conftest import FILE_AND_SERVER, Backend, PostgresBackend, SqliteBackend
 from tests.conformance.helpers import (
     ALL,
     MINUTE,
     PAUSED,
     START,
+    SUCCESS,
     end,
     history,
     manual_id,
@@ -22,9 +26,10 @@ from tests.conformance.helpers import (
     schedule,
     schedule_of,
 )
+from tests.conformance.trigger_processes import CALLERS
 
 from agentclock.core.errors import Conflict, KeyReused, NotFound, ScheduleDisabled
-from agentclock.core.model import Cause, Instant, Overlap, Run, RunStatus, Schedule, TriggerNote
+from agentclock.core.model import Cause, Instant, Overlap, Run, RunStatus, Schedule, TriggerNote, Usage
 from agentclock.core.planning import Plan, Situation, plan, plan_trigger
 from agentclock.core.triggers import KEY_HOURS, TriggerKey
 from agentclock.ports import PageRequest, PlanFunction, RunFilter, Store, Triggered
@@ -218,6 +223,7 @@ async def test_two_hundred_at_once_on_two_stores_make_one_run(backend: Backend) 
     keyed = [*found[:100], *found[102:]]
     assert len({one.run.id for one in keyed}) == 1
     assert sum(not one.is_replay for one in keyed) == 1
+    await firing()  # the planner passes over what somebody else has locked, and comes again
     by_cause = [run.cause for run in await history(stores[0])]
     assert sorted(by_cause) == [Cause.MANUAL] * 3 + [Cause.SCHEDULE]
 
@@ -248,10 +254,6 @@ async def test_a_named_occurrence_stands_where_it_was_asked_for(on_demand: Store
 
 
 async def test_what_a_late_run_used_counts_at_its_fire_time(on_demand: Store) -> None:
-    from tests.conformance.helpers import SUCCESS
-
-    from agentclock.core.model import Usage
-
     await register(on_demand)
     long_ago = START - 3 * ID_SLACK_MS
     await triggered(on_demand, None, fire_at=long_ago)
@@ -260,6 +262,18 @@ async def test_what_a_late_run_used_counts_at_its_fire_time(on_demand: Store) ->
     (total,) = await on_demand.usage("s1", long_ago, long_ago + 1)
     assert (total.usage.total_tokens, total.attempts) == (7, 1)
     assert await on_demand.usage("s1", START, START + 1) == []
+
+
+async def test_a_run_of_long_ago_is_kept_as_long_as_one_of_today(on_demand: Store, clock: FakeClock) -> None:
+    """Or a trigger that is repeated would start it once more."""
+    await register(on_demand)
+    late = await triggered(on_demand, fire_at=START - 3 * ID_SLACK_MS)
+    (claim,) = (await on_demand.claim("w1", 5)).claims
+    await end(on_demand, claim)
+    clock.advance(60)
+    assert await on_demand.prune(START - MINUTE, 100) == 0
+    assert (await triggered(on_demand)).run.id == late.run.id
+    assert await on_demand.prune(START + MINUTE, 100) == 1
 
 
 async def test_manual_runs_are_no_fires_whatever_time_they_name(on_demand: Store) -> None:
@@ -273,3 +287,25 @@ async def test_a_plan_that_makes_nothing_is_a_conflict(on_demand: Store) -> None
     with pytest.raises(Conflict, match="Nothing of this schedule is due"):
         await on_demand.trigger("s1", lambda s, situation, now: Plan(schedule_id=s.id), key=KEY)
     assert not (await triggered(on_demand)).is_replay
+
+
+@pytest.mark.parametrize("place", FILE_AND_SERVER)
+async def test_two_processes_make_one_run(
+    place: str, request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
+) -> None:
+    where = str(tmp_path / "agentclock.db") if place == "file" else request.getfixturevalue("empty_postgres_dsn")
+    backend = SqliteBackend(where, clock) if place == "file" else PostgresBackend(where, clock)
+    store = await backend.open()
+    await store.insert_schedules([schedule(next_fire_at=None, overlap=Overlap.ALLOW)])
+    command = (sys.executable, str(Path(__file__).with_name("trigger_processes.py")), where)
+    others = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(2)]
+    for other in others:
+        assert other.stdout is not None
+        assert await other.stdout.readline() == b"ready\n"
+    told = [answer for answer, _ in await asyncio.gather(*(other.communicate(b"go\n") for other in others))]
+    answers = [line.split() for text in told for line in text.decode().splitlines()]
+    assert len(answers) == 2 * CALLERS
+    (run,) = await history(store)
+    assert {run_id for run_id, _ in answers} == {run.id}
+    assert [replayed for _, replayed in answers].count("False") == 1
+    await backend.close()

@@ -22,11 +22,14 @@ from agentclock.config import Settings
 from agentclock.core.actors import Actor
 from agentclock.core.lifecycle import settle
 from agentclock.core.model import SECOND
+from agentclock.core.notices import Delivery, NoticeStatus
 from agentclock.testing import FakeClock
 
 KEY, FORMER_KEY, SERVICE = "the-key", "the-former-key", "the-service-token"
 SECRET = "a secret of 256 bits or more, as HS256 wants it"
 JWT: Final = {"jwt_secret": SECRET, "jwt_issuer": "https://issuer.test", "jwt_audience": "agentclock"}
+#: Nothing listens there: nobody is told anything.
+HOOK: Final = {"url": "http://127.0.0.1:9/hook", "secret": "whsec_" + "c2VjcmV0" * 8, "events": ["run.paused"]}
 KEYS: Final = {"security_key": f"{KEY},{FORMER_KEY}"}
 MODES: Final[dict[str, dict[str, str]]] = {
     "none": {},
@@ -40,9 +43,12 @@ MODES: Final[dict[str, dict[str, str]]] = {
 RUN_SCOPE = "agents:greeter:run"
 
 
+LISTS = ("/schedules", "/runs", "/audit", "/webhooks/notices")
+
+
 @dataclass(slots=True)
 class Scene:
-    """One process that works on nothing by itself: its runs are claimed here."""
+    """One process that works on nothing by itself: its runs are claimed here, its notices are given up here."""
 
     clockwork: Clockwork
     app: FastAPI
@@ -55,7 +61,8 @@ class Scene:
         return jwt.encode(usual | {"sub": subject, "scopes": [*scopes]} | claims, SECRET, "HS256")
 
     async def rows(self, owner: str | None) -> dict[str, str]:
-        """What stands for the names in paths: a schedule with a run that waits for a human, and a backfill."""
+        """What stands for the names in paths: a schedule with a run that waits for a human, a backfill, and a notice
+        that could not be delivered."""
         name = f"schedule {next(self.numbers)}"
         scheduler, store = self.clockwork.scheduler, self.clockwork.store
         draft = {"name": name, "endpoint": "/agents/greeter/runs", "cron_expr": "0 0 1 1 *"}
@@ -66,8 +73,10 @@ class Scene:
         await store.settle([settle(claim, PAUSED, self.clock.now())])
         plan = await scheduler.backfills.create(schedule.id, BackfillDraft.model_validate(NEW_YEAR), by=Actor())
         assert plan.backfill is not None
+        (notice,) = await store.claim_notices(1, 60)
+        await store.settle_notices([Delivery(notice_id=notice.notice.id, tries=1, status=NoticeStatus.DEAD)])
         rows = {"schedule_id": schedule.id, "name": name, "run_id": run.id, "backfill_id": plan.backfill.id}
-        return rows | {"user_id": "carol"}
+        return rows | {"user_id": "carol", "notice_id": notice.notice.id}
 
 
 @asynccontextmanager
@@ -75,7 +84,12 @@ async def scene(**settings: str) -> AsyncIterator[Scene]:
     clock = FakeClock()
     clockwork = assemble(
         Settings(
-            database=":memory:", trigger_wait_seconds=0, request_burst=1_000_000, failure_burst=1_000_000, **settings
+            database=":memory:",
+            webhooks={"desk": HOOK},
+            trigger_wait_seconds=0,
+            request_burst=1_000_000,
+            failure_burst=1_000_000,
+            **settings,
         ),
         clock=clock,
     )
@@ -120,10 +134,14 @@ def _user(scene: Scene, name: str, *scopes: str) -> Caller:
     return Caller(name, "user", scene.token("ada", *scopes), frozenset(scopes))
 
 
+def asks_for_tokens(mode: str) -> bool:
+    return bool({"security_key", "jwt_secret"} & MODES[mode].keys())
+
+
 def expected(mode: str, caller: Caller, row: Row) -> int:
     configured = MODES[mode]
     has_keys, has_tokens = "security_key" in configured, "jwt_secret" in configured
-    if row.is_open or not (has_keys or has_tokens):
+    if row.is_open or not asks_for_tokens(mode):
         return row.status
     match caller.kind:
         case "key":
@@ -144,6 +162,7 @@ def _for_user(caller: Caller, row: Row) -> int:
 async def status_of(app: FastAPI, row: Row, names: dict[str, str], token: str | None) -> int:
     """The caller leaves as soon as the answer begins: some streams never end."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    names = names | {"name": "desk"} if row.path.startswith("/webhooks") else names
     url = f"http://127.0.0.1:7777{row.path.format(**names)}?{row.query}"
     body = {field: text.format(**names) for field, text in row.body.items()} if row.body else None
     request = httpx2.Request(row.method, url, json=body, headers=headers)
@@ -195,7 +214,8 @@ async def test_every_route_answers_every_caller_as_it_should(mode: str) -> None:
     async with scene(**MODES[mode]) as here:
         rows = await here.rows("ada")
         for row in TABLE:
-            for caller in callers(here, row):
+            # Where nobody is asked, a few are enough.
+            for caller in itertools.islice(callers(here, row), None if asks_for_tokens(mode) else 4):
                 status = await status_of(here.app, row, rows, caller.token)
                 if status != expected(mode, caller, row):
                     wrong[f"{row}, {caller.name}"] = (status, expected(mode, caller, row))
@@ -222,9 +242,7 @@ async def _state(here: Scene, rows: dict[str, str]) -> tuple[Any, ...]:
     return (schedule, await runs.get(schedule.id, rows["run_id"]), (await scheduler.list()).total_count, revoked)
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in TABLE if row.path in ("/schedules", "/runs", "/audit") and row.only_reads], ids=str
-)
+@pytest.mark.parametrize("row", [row for row in TABLE if row.path in LISTS and row.only_reads], ids=str)
 async def test_lists_show_callers_their_own_rows_only(row: Row) -> None:
     async with scene(**MODES["both"]) as here:
         of_ada, of_bob = await here.rows("ada"), await here.rows("bob")

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from tests.apis import DRAFT, PAUSED, PAY, World, app_of, client_of, world
 
+from agentclock.core.actors import Actor
 from agentclock.core.events import RunChanged
 from agentclock.core.model import Claim, Instruction, InstructionKind, Outcome, OutcomeKind, Run, Usage
 from agentclock.testing import SUCCESS
@@ -174,9 +175,9 @@ async def test_a_run_that_is_answered_between_reading_and_writing_stays_answered
     run = await paused(here)
     instruct = here.store.instruct
 
-    async def second(run_id: str, instruction: Instruction) -> Run | None:
+    async def second(run_id: str, instruction: Instruction, *, by: Actor | None = None) -> Run | None:
         await instruct(run_id, Instruction(kind=InstructionKind.ATTACH))
-        return await instruct(run_id, instruction)
+        return await instruct(run_id, instruction, by=by)
 
     monkeypatch.setattr(here.store, "instruct", second)
     response = await client.post(f"{path_of(run)}/continue", json={"action": "approve"})

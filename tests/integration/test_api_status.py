@@ -16,7 +16,7 @@ from agentclock.core.errors import NotFound, StoreUnavailable
 from agentclock.core.zones import tzdata_version
 from agentclock.scheduler import EngineState
 
-DENIED = {"401", "403", "429"}
+DENIED = {"401", "403", "414", "429"}
 ROUTES = {
     ("get", "/schedules"): {"200", "422", "503"} | DENIED,
     ("post", "/schedules"): {"201", "409", "413", "422", "503"} | DENIED,
@@ -46,6 +46,10 @@ ROUTES = {
     ("get", "/owners"): {"200", "409", "422", "503"} | DENIED,
     ("post", "/owners/{user_id}/revoke"): {"200", "409", "422", "503"} | DENIED,
     ("post", "/owners/{user_id}/restore"): {"200", "409", "422", "503"} | DENIED,
+    ("get", "/webhooks"): {"200", "409", "422", "503"} | DENIED,
+    ("post", "/webhooks/{name}/test"): {"200", "404", "422", "503"} | DENIED,
+    ("get", "/webhooks/notices"): {"200", "409", "422", "503"} | DENIED,
+    ("post", "/webhooks/notices/{notice_id}/retry"): {"200", "404", "409", "422", "503"} | DENIED,
     ("get", "/health"): {"200"},
     ("get", "/ready"): {"200", "503"},
     ("get", "/info"): {"200", "503"} | DENIED,

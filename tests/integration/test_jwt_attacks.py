@@ -95,7 +95,6 @@ async def door(keys: Keys) -> AsyncIterator[Door]:
         jwt_public_key=keys.pem,
         jwt_issuer=ISSUER,
         jwt_audience=AUDIENCE,
-        failure_burst=100_000,
     )
     clockwork = assemble(settings, clock=FakeClock())
     await clockwork.store.open()
@@ -195,7 +194,20 @@ def wrongly_claimed() -> Iterator[tuple[str, str]]:
         "exp": [None, NOW - 60, 0, -1, str(NOW + 60), True, [NOW + 60], 1e300, 10**400],
         "nbf": [NOW + 3_600, "soon", False],
         "iat": [NOW + 3_600, "now", [NOW]],
-        "sub": [None, "", "  ", 7, ["ada"], "a" * 256, "a\0b", "a\nb", lone, "__scheduler__", "sa:robot"],
+        "sub": [
+            None,
+            "",
+            "  ",
+            7,
+            ["ada"],
+            "a" * 256,
+            "a\0b",
+            "a\nb",
+            lone,
+            "__scheduler__",
+            "sa:robot",
+            "security key",
+        ],
         "scopes": [[f"agents:{number}:run" for number in range(501)], [f"agents:{lone}:run"]],
     }
     for name, values in wrong.items():

@@ -10,7 +10,9 @@ from typing import Any
 
 import aiohttp
 import httpx2
+import jwt
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 from tests.apis import client_of
 from tests.executor_help import executor_for, recorder
@@ -18,10 +20,12 @@ from tests.perimeter_help import Names, Sentinel, taking_over
 
 from agentclock.app import Clockwork, assemble, create_app
 from agentclock.auth import fetcher
+from agentclock.cli.doctor import _examine_targets
 from agentclock.config import Settings, WebhookEntry
 from agentclock.core.errors import ConfigError
 from agentclock.core.model import Outcome, OutcomeKind
 from agentclock.core.pings import PingKind
+from agentclock.core.scopes import ADMIN
 from agentclock.engine.clock import SystemClock
 from agentclock.executor.dispatch import TargetExecutor
 from agentclock.executor.perimeter import Rules, guarded_session, refusal_in
@@ -115,6 +119,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
         made.known |= {name: addresses for name, (addresses, _) in PLACES.items()}
         made.known |= {"localhost": ["127.0.0.1", "::1"], "xn--localhost-x2a.test": ["127.0.0.1"]}
         yield made
+        # Where the tests' own servers listen; the sentinel, which is there too, counts for itself.
+        assert set(made.connected) <= {"127.0.0.1", "127.0.0.2"}
 
 
 @pytest.fixture
@@ -152,9 +158,206 @@ async def test_a_target_by_a_name_that_leads_inside(name: str, kind: str, names:
         assert ("AGENTCLOCK_ALLOWED_NETWORKS" in error) == (kind not in ("metadata", "no address"))
 
 
+@pytest.mark.parametrize("url", [*DISGUISED, "http://169.254.169.254%2f:PORT"])
+def test_a_base_url_in_disguise_stops_the_start(url: str) -> None:
+    with pytest.raises(ConfigError, match="target 'default'"):
+        TargetExecutor({"default": TargetSettings(name="default", base_url=url.replace("PORT", "8000"))})
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "168.63.129.16"])
+async def test_a_metadata_service_is_not_called_whatever_is_listed(host: str, sentinel: Sentinel) -> None:
+    url = f"http://{host}:{sentinel.port}"
+    target = TargetSettings(name="default", base_url=url, kind="http", networks=("0.0.0.0/0", "::/0"))
+    executor = TargetExecutor({"default": target}, networks=("169.254.169.254", "fd00:ec2::254"))
+    outcome = await executor.execute(recorder("/latest/meta-data", None, method="GET").context)
+    await executor.close()
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "nothing allows requests to that" in str(outcome.error)
+
+
+async def test_of_several_addresses_only_the_allowed_ones_are_tried(names: Names, sentinel: Sentinel) -> None:
+    url, networks = f"http://mixed.test:{sentinel.port}", (f"127.0.0.2:{sentinel.port}",)
+    target = TargetSettings(name="default", base_url=url, kind="http", networks=networks)
+    for answers in (["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"], ["::1", "127.0.0.2", "10.0.0.1"]):
+        names.known["mixed.test"] = answers
+        executor = TargetExecutor({"default": target})
+        refused = await executor.execute(recorder("/x").context)
+        assert (refused.kind, refused.retryable) == (OutcomeKind.REFUSED, True)  # nobody listens there, yet
+        async with Sentinel(port=sentinel.port).open("127.0.0.2") as allowed:
+            outcome = await executor.execute(recorder("/x").context)
+            assert outcome.kind is OutcomeKind.SUCCESS, outcome
+            assert allowed.connections == 1
+        await executor.close()
+
+
+async def test_what_a_name_means_later_is_checked_later(names: Names, sentinel: Sentinel) -> None:
+    answers = iter([["127.0.0.2"], ["127.0.0.1"], ["::1"], ["169.254.169.254"]])
+    names.known["rebound.test"] = lambda: next(answers)
+    url, networks = f"http://rebound.test:{sentinel.port}", (f"127.0.0.2:{sentinel.port}",)
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    executor = TargetExecutor({"default": TargetSettings(name="default", base_url=url, kind="http", networks=networks)})
+    async with Sentinel(closing, port=sentinel.port).open("127.0.0.2") as allowed:
+        outcomes = [await executor.execute(recorder("/x").context) for _ in range(4)]
+    await executor.close()
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.SUCCESS] + [OutcomeKind.FAILED] * 3
+    assert allowed.connections == 1
+    assert names.asked.count("rebound.test") == 4  # once a connection: there is no second answer to be fooled by
+
+
+async def test_no_target_uses_a_connection_that_another_was_allowed(names: Names) -> None:
+    async with Sentinel().open("127.0.0.1") as inside:
+        url = f"http://loopback.test:{inside.port}"
+        allowed = TargetSettings(name="allowed", base_url=url, kind="http", networks=("127.0.0.0/8",))
+        executor = TargetExecutor(
+            {"allowed": allowed, "other": TargetSettings(name="other", base_url=url, kind="http")}
+        )
+        first = await executor.execute(recorder("/x", target="allowed").context)
+        other = await executor.execute(recorder("/x", target="other").context)
+        again = await executor.execute(recorder("/x", target="allowed").context)
+        await executor.close()
+    assert [first.kind, other.kind, again.kind] == [OutcomeKind.SUCCESS, OutcomeKind.FAILED, OutcomeKind.SUCCESS]
+    assert (inside.connections, len(inside.lines)) == (1, 2)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("place", ["http://127.0.0.1:PORT/x", "http://169.254.169.254/latest", "//[::1]:PORT/x"])
+async def test_redirects_are_shown_and_not_followed(status: int, place: str, sentinel: Sentinel) -> None:
+    place = place.replace("PORT", str(sentinel.port))
+    moved = f"HTTP/1.1 {status} Moved\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
+    async with Sentinel(moved).open("127.0.0.1") as allowed:
+        for endpoint, kind in (("/x", "http"), ("/agents/a/runs", "agentos")):
+            outcome = await called(f"http://127.0.0.1:{allowed.port}", endpoint, kind=kind)
+            assert (outcome.kind, outcome.retryable, outcome.status_code) == (OutcomeKind.FAILED, False, status)
+            assert place in str(outcome.error)
+    assert allowed.connections == 2
+
+
+async def test_no_proxy_of_the_environment_is_asked(sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{sentinel.port}")
+    async with Sentinel().open("127.0.0.1") as allowed:
+        assert (await called(f"http://127.0.0.1:{allowed.port}", kind="http")).kind is OutcomeKind.SUCCESS
+    assert allowed.lines == ["POST /x HTTP/1.1"]
+
+
+async def test_doctor_says_what_is_in_the_way(names: Names, sentinel: Sentinel) -> None:
+    async with Sentinel().open("127.0.0.1") as inside:
+        targets = {"default": {"base_url": f"http://loopback.test:{inside.port}"}}
+        [trouble] = await _examine_targets(Settings(targets=targets))
+        [fine] = await _examine_targets(Settings(targets=targets, allowed_networks=f"127.0.0.0/8:{inside.port}"))
+    assert "was not called: loopback.test resolves to 127.0.0.1, which is loopback" in trouble.detail
+    assert "reachable" in fine.detail
+
+
+# endpoints in full
+
+
+async def test_endpoints_that_name_a_host(names: Names, sentinel: Sentinel, tmp_path: Path) -> None:
+    async with process(tmp_path, allowed_origins="https://hooks.example.com,http://example.com") as (clockwork, client):
+        made = await client.post("/schedules", json={"name": "a", "endpoint": "/x", "cron_expr": ""})
+        path = f"/schedules/{made.json()['id']}"
+        for url in HOSTILE:
+            endpoint = url.replace("PORT", str(sentinel.port)) + "/x"
+            refused = await client.post("/schedules", json={"name": "b", "endpoint": endpoint})
+            assert refused.status_code == 422, (endpoint, refused.text)
+            assert (await client.patch(path, json={"endpoint": endpoint})).status_code == 422
+            # As it might stand in the database since other settings held, or since somebody wrote it there.
+            outcome = await clockwork.executor.execute(recorder(endpoint, {"a": 1}).context)
+            assert (outcome.kind, outcome.retryable) == (OutcomeKind.FAILED, False), outcome
+            assert "endpoint" in str(outcome.error)
+
+
+async def test_an_origin_that_is_allowed_is_called_without_what_targets_have(names: Names, tmp_path: Path) -> None:
+    async with Sentinel().open("127.0.0.1") as outside:
+        names.known["hooks.test"] = ["127.0.0.1"]
+        origin = f"http://hooks.test:{outside.port}"
+        settings: dict[str, Any] = {"allowed_origins": [origin], "allowed_networks": [f"127.0.0.1:{outside.port}"]}
+        settings["targets"] = {"default": {"base_url": origin, "headers": {"X-Key": "s3cret-x"}, "token": "s3cret-y"}}
+        settings["service_token"] = "s3cret-z" * 5
+        async with process(tmp_path, **settings) as (_, client):
+            draft = {"name": "a", "endpoint": f"{origin}/hook?x=1", "cron_expr": "", "payload": {"b": 2}}
+            made = (await client.post("/schedules", json=draft)).json()
+            run = (await client.post(f"/schedules/{made['id']}/trigger?wait=20")).json()
+            others = (f"https://hooks.test:{outside.port}/hook", "http://hooks.test/hook", f"http://x.{origin[7:]}/")
+            for other in others:
+                refused = await client.post("/schedules", json=draft | {"name": "b", "endpoint": other})
+                assert refused.status_code == 422
+                assert "AGENTCLOCK_ALLOWED_ORIGINS" in refused.text
+    assert run["status"] == "success", run
+    assert outside.lines == ["POST /hook?x=1 HTTP/1.1"]
+    assert b"s3cret" not in outside.received
+
+
+async def test_endpoints_in_full_are_for_admins(tmp_path: Path) -> None:
+    origin, secret = "https://hooks.example.com", "s" * 40
+    tokens = {"jwt_secret": secret, "jwt_issuer": "us", "jwt_audience": "clock"}
+    async with process(tmp_path, allowed_origins=origin, **tokens) as (_, client):
+        plain = await client.post("/schedules", json={"name": "plain", "endpoint": "/x", "cron_expr": ""})
+        whole = {"name": "whole", "endpoint": f"{origin}/x", "cron_expr": ""}
+        for scopes, status in (
+            (["schedules:*", "schedules:write", "targets:call", "targets:*:call"], 403),
+            ([ADMIN], 201),
+        ):
+            claims = {"sub": "ann", "scopes": scopes, "exp": 4_000_000_000, "iat": 1_700_000_000}
+            claims |= {"iss": "us", "aud": "clock"}
+            client.headers["Authorization"] = f"Bearer {jwt.encode(claims, secret)}"
+            assert (await client.post("/schedules", json=whole)).status_code == status
+        path = f"/schedules/{plain.json()['id']}"
+        assert (await client.patch(path, json={"endpoint": f"{origin}/x"})).status_code == 200
+
+
+async def test_an_allowed_origin_that_leads_inside(names: Names, sentinel: Sentinel, tmp_path: Path) -> None:
+    origins = [f"http://{name}:{sentinel.port}" for name in PLACES]
+    async with process(tmp_path, allowed_origins=origins) as (clockwork, client):
+        for number, origin in enumerate(origins):
+            draft = {"name": f"n{number}", "endpoint": f"{origin}/agents/a/runs", "cron_expr": ""}
+            assert (await client.post("/schedules", json=draft)).status_code == 201
+            outcome = await clockwork.executor.execute(recorder(f"{origin}/agents/a/runs", {"message": "m"}).context)
+            assert (outcome.kind, outcome.retryable) == (OutcomeKind.FAILED, False), outcome
+            assert "was not called" in str(outcome.error)
+
+
+async def test_a_run_that_may_not_be_sent_fails_at_once(names: Names, sentinel: Sentinel, tmp_path: Path) -> None:
+    port = sentinel.port
+    targets = {"default": {"base_url": f"http://loopback.test:{port}"}}
+    async with process(tmp_path, targets=targets) as (_, client):
+        draft = {"name": "a", "endpoint": "/agents/a/runs", "cron_expr": "", "max_retries": 5, "timeout_seconds": 60}
+        made = (await client.post("/schedules", json=draft)).json()
+        run = (await client.post(f"/schedules/{made['id']}/trigger?wait=20")).json()
+    assert (run["status"], run["attempt"]) == ("failed", 1)
+    assert run["error"] == (
+        f"target 'default' at http://loopback.test:{port} was not called: loopback.test resolves to 127.0.0.1, "
+        f"which is loopback (127.0.0.0/8); if that is right, add 127.0.0.0/8:{port} to the target's `networks` "
+        "or to `allowed_networks` (AGENTCLOCK_ALLOWED_NETWORKS)"
+    )
+
+
+# pings, webhooks, key sets
+
+
+async def test_ping_urls(names: Names, sentinel: Sentinel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pings, "PAUSES_SECONDS", ())
+    async with process(tmp_path) as (clockwork, client):
+        for number, url in enumerate(HOSTILE):
+            ping_url = url.replace("PORT", str(sentinel.port)) + "/ping/s3cret"
+            draft = {"name": f"n{number}", "endpoint": "/x", "cron_expr": "", "ping_url": ping_url}
+            status = (await client.post("/schedules", json=draft)).status_code
+            assert status in ((422,) if url in DISGUISED else (201, 422)), ping_url
+            with capture_logs() as lines:
+                assert not await clockwork.telemetry.pinger.reach(Ping(url=ping_url, kind=PingKind.FAIL, text="why"))
+            [failed] = [line for line in lines if line["event"] == "ping_failed"]
+            assert "s3cret" not in str(lines)
+            if status == 201:
+                said = failed["error"]
+                assert any(part in said for part in ("ALLOWED_NETWORKS", "nothing allows", "no address")), (url, said)
+
+
 async def test_webhooks(names: Names, sentinel: Sentinel) -> None:
     clock = SystemClock()
-    for url in (*DISGUISED, "http://169.254.169.254", *(f"http://{name}:PORT" for name in PLACES)):
+    for url in DISGUISED:
+        with pytest.raises(ValidationError):
+            WebhookEntry(url=f"{url}/hook", secret="whsec_" + "MTIz" * 12)
+    for url in ("http://169.254.169.254", *(f"http://{name}:PORT" for name in PLACES)):
         entry = WebhookEntry(url=url.replace("PORT", str(sentinel.port)) + "/hook", secret="whsec_" + "MTIz" * 12)
         poster = Poster({"ops": entry}, clock=clock)
         answer = await poster.post("ops", ping_message("m1", "ops", clock.now()))

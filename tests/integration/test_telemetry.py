@@ -114,7 +114,7 @@ async def test_a_process_shows_what_it_did(outside: Outside, tmp_path: Path) -> 
     assert shown["agentclock_target_response_seconds_count", (("target", "default"),)] == 2
     assert shown["agentclock_engine_status", (("status", "running"),)] == 1
     assert shown["agentclock_database_up", ()] == 1
-    assert shown["agentclock_database_seconds_count", (("operation", "fire_one"),)] == 2
+    assert shown["agentclock_database_seconds_count", (("operation", "trigger"),)] == 2
     assert shown["agentclock_planner_idle_seconds", ()] >= 0
 
 

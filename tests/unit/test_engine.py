@@ -11,7 +11,7 @@ import pytest
 from tests.rig import LEASE_SECONDS, NoWakeup, Rig
 
 from agentclock.core.errors import StoreUnavailable
-from agentclock.core.events import EngineTrouble, Event, FiresAbsent, ResultDropped, RunSettled
+from agentclock.core.events import EngineTrouble, Event, FiresAbsent, ResultDropped, RunSettled, ScheduleChanged
 from agentclock.core.model import (
     Cause,
     Outcome,
@@ -377,3 +377,19 @@ async def test_a_listener_that_raises_disturbs_nobody() -> None:
     end()
     bus.publish(ResultDropped(run_id="r"))
     assert len(seen) == 1
+
+
+async def test_an_end_that_disables_its_schedule_is_told_once(store: SqliteStore, clock: FakeClock) -> None:
+    await add(store, clock)
+    denied = Outcome(kind=OutcomeKind.FAILED, error="revoked", disables="owner 'ann' was revoked")
+    rig = await Rig(store, clock, ScriptedExecutor([denied])).begin()
+    await rig.tick()
+    told = [event for event in rig.events if isinstance(event, RunSettled | ScheduleChanged)]
+    assert [type(event) for event in told] == [RunSettled, ScheduleChanged]
+    assert told[1] == ScheduleChanged(schedule_id="s1")
+    found = await store.get_schedule("s1")
+    assert found is not None
+    assert (found.enabled, found.disabled_reason) == (False, "owner 'ann' was revoked")
+    clock.advance(600)
+    await rig.tick()
+    assert (await store.list_runs(RunFilter(), PageRequest())).total_count == 1

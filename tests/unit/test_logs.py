@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gc
 import json
 import logging
 import re
@@ -16,12 +18,16 @@ import structlog
 from structlog.testing import capture_logs
 from tests.rig import Rig, add, only
 from tests.telemetry_help import run_of, settled
+from yarl import URL
 
-from agentclock.config import LogFormat
+from agentclock.app.confidential import confidential
+from agentclock.config import LogFormat, Settings
 from agentclock.core.model import Outcome, RunStatus
 from agentclock.core.zones import tzdata_version
 from agentclock.engine.eventlog import log_event
-from agentclock.logs import configure_logging, log_start, process_name, shown_database
+from agentclock.executor.blotting import HIDDEN
+from agentclock.executor.discretion import Discretion
+from agentclock.logs import configure_logging, hush, log_start, process_name, shown_database
 from agentclock.ports import RunContext, Said
 from agentclock.store.sqlite import SqliteStore
 from agentclock.testing import SUCCESS, FakeClock, ScriptedExecutor
@@ -168,3 +174,58 @@ def test_traces_tell_no_local_variables(lines: Lines) -> None:
     [line] = lines()
     assert [frame["name"] for frame in line["exception"][0]["frames"]][-1] == "fail"
     assert "hunter2" not in json.dumps(line).replace('fail("hunter2")', "")
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_known_secrets_are_in_no_line(lines: Lines, log_format: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    before = logging.getLogger().handlers[:]
+    configure_logging("debug", log_format)
+    ours = logging.getLogger().handlers[0]
+    discretion = Discretion(known=["hunter2-hunter2"])
+    hush(discretion)
+    log = structlog.get_logger("agentclock")
+    log.info("of hunter2-hunter2", url=URL("http://h/?key=hunter2-hunter2"), nested={"a": ["hunter2-hunter2", 7]})
+    try:
+        int("hunter2-hunter2")
+    except ValueError as error:
+        log.exception("loop_failed", error=error)
+        logging.getLogger("uvicorn.error").exception("in hunter2-hunter2's request %s", "hunter2%2Dhunter2")
+    ours.flush()
+    logging.getLogger().handlers = before
+    text = written.getvalue()
+    assert "hunter2" not in text
+    assert text.count(HIDDEN) >= 6
+    assert "loop_failed" in text
+
+
+def test_what_nobody_needs_hidden_any_more_is_forgotten(lines: Lines) -> None:
+    hush(Discretion(known=["hunter2-hunter2"]))
+    gc.collect()
+    structlog.get_logger("agentclock").info("hunter2-hunter2")
+    assert lines()[-1]["event"] == "hunter2-hunter2"
+
+
+def test_what_is_confidential_in_settings() -> None:
+    whsec = base64.b64encode(b"signing key of ours").decode()
+    settings = Settings(
+        database="postgresql://u:pass%20word@db/x?sslpassword=option-word",
+        listen_url="postgresql://u:listen-word@db/x",
+        security_key="first-key, second-key",
+        jwt_secret="jwt-word-jwt-word",
+        service_token="service-word",
+        engine_ping_url="https://ping.example/0123456789abcdef",
+        targets={
+            "a": {"base_url": "https://a.example", "token": "target-token", "headers": {"X": "header-word"}},
+            "b": {"base_url": "https://b.example", "basic_auth": "somebody:basic-word"},
+            "c": {"base_url": "https://c.example", "token": "${secret:NAMED}"},
+        },
+        webhooks={"w": {"url": "https://w.example/hooks/T0123456789ABCDEF", "secret": f"whsec_{whsec}"}},
+    )
+    words = set(confidential(settings))
+    assert words >= {"pass word", "option-word", "listen-word", "first-key", "second-key", "jwt-word-jwt-word"}
+    assert words >= {"service-word", "0123456789abcdef", "target-token", "header-word", "basic-word"}
+    assert words >= {"T0123456789ABCDEF", whsec}
+    assert not any("secret:" in word or word == "hooks" for word in words)
+    assert not [word for word in words if len(word) > 3 and word in repr(settings)]

@@ -126,9 +126,10 @@ async def test_targets_are_timed_unless_they_refuse() -> None:
     await watched.execute(target="hooks")
     await watched.execute(Outcome(kind=OutcomeKind.REFUSED), target="hooks")
     await watched.execute(target="of older settings")
+    await watched.execute(endpoint="https://in.full/hook")
     assert await value(watched, "target_response_seconds_count", target="hooks") == 1
     assert await value(watched, "target_answers_total", target="hooks", outcome="refused") == 1
-    assert await value(watched, "target_answers_total", target=OTHER, outcome="success") == 1
+    assert await value(watched, "target_answers_total", target=OTHER, outcome="success") == 2
     assert await value(watched, "target_answers_total", target="default", outcome="success") == 0
 
 

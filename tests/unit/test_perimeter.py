@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agentclock.core.networks import Network, network_fault, read_address, special_block
 from agentclock.core.origins import absolute_fault, is_absolute, origin_of, read_origin
 from agentclock.executor.perimeter import AddressRefused, Rules, refusal_in
+from agentclock.executor.targets import TargetSettings
 
 #: Blocks that are not public, by the kind that an error names.
 BLOCKS = {
@@ -53,7 +54,7 @@ PUBLIC = [
 def ends(block: str) -> list[str]:
     network = ip_network(block)
     middle = network.network_address + network.num_addresses // 2
-    return [str(address) for address in {network.network_address, middle, network.broadcast_address}]
+    return [str(address) for address in sorted({network.network_address, middle, network.broadcast_address})]
 
 
 NOT_PUBLIC = [(kind, address) for kind, blocks in BLOCKS.items() for address in chain.from_iterable(map(ends, blocks))]
@@ -123,6 +124,27 @@ def test_networks_allow_what_they_hold_and_the_port_they_name() -> None:
     assert kind_of("64:ff9b::10.1.2.3", "10.0.0.0/8") is None
     assert kind_of("64:ff9b::127.0.0.1", "10.0.0.0/8") == "loopback"
     assert kind_of("64:ff9b:1::127.0.0.1", "64:ff9b:1::/48") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("[::ffff:127.0.0.1]", "carries"), ("[64:ff9b::7f00:1]", "carries"), ("[2002:7f00:1::]", "carries"),
+        ("[::127.0.0.1]", "carries"), ("0.0.0.0", "stand for any"), ("[::]", "stand for any"),
+        ("169.254.169.254", "nothing allows"), ("[fd00:ec2::254]", "nothing allows"),
+    ],
+)  # fmt: skip
+def test_addresses_that_say_something_else_are_not_taken_as_written(host: str, says: str) -> None:
+    target = TargetSettings(name="t", base_url=f"http://{host}:8000")
+    assert says in "".join(target.problems())
+    with pytest.raises(ValueError, match=says):
+        read_origin(f"http://{host}:8000")
+    assert Rules.for_url(f"http://{host}:8000").refusal(host, host.strip("[]"), 8000) is not None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.0.0.5", "[fd00::5]", "localhost", "93.184.216.34"])
+def test_addresses_that_are_taken_as_written(host: str) -> None:
+    assert TargetSettings(name="t", base_url=f"http://{host}:8000").problems() == []
 
 
 @pytest.mark.parametrize(
@@ -239,7 +261,7 @@ def test_an_address_in_an_operators_url_is_allowed_as_written() -> None:
         assert [rules.refusal("localhost", found, 81) for found in ("127.0.0.1", "127.0.1.1", "::1")] == [None] * 3
         assert rules.refusal("localhost", "10.0.0.1", 81)
         assert rules.refusal("localhost", "127.0.0.1", 80)
-    assert Rules.for_url("http://[::ffff:10.0.0.1]:80").refusal("x", "::ffff:a00:1", 80) is None
+    assert Rules.for_url("http://10.0.0.1:80").refusal("x", "::ffff:a00:1", 80) is None
     for name in ("localhost.", "localhost.localdomain", "foo.localhost", "10.0.0.1.nip.example"):
         assert Rules.for_url(f"http://{name}/").refusal(name, "127.0.0.1", 80), name
 

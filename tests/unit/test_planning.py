@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentclock.core import planning
 from agentclock.core.ids import fire_run_id, spread_ms
-from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RunStatus, Schedule, Target
+from agentclock.core.model import CatchUp, Cause, Overlap, Reason, RunStatus, Schedule, Target, TriggerNote
 from agentclock.core.planning import CHUNK, MOST_IN_TIME, Plan, Situation, Tail, plan, plan_forfeit, plan_trigger
 from agentclock.core.timetable import next_fire
 
@@ -360,6 +360,18 @@ def test_trigger_honours_the_overlap_policy() -> None:
     assert made.absences[0].cause is Cause.MANUAL
     tail = Tail(run_id="older", status=RunStatus.SKIPPED, reason=Reason.OVERLAP, last_fire_at=T0 - MINUTE)
     assert plan_trigger(schedule(), Situation(active=1, tail=tail), T0, "id-1").absences[0].extends is None
+
+
+def test_a_trigger_may_name_the_occurrence_that_it_is_for() -> None:
+    """The run starts now: an early fire time is no head start over those that wait already."""
+    note = TriggerNote(reason="nightly", has_payload=True, payload={"day": 1})
+    made = plan_trigger(schedule(jitter_seconds=600), Situation(), T0, "id-1", fire_at=T0 - DAY, note=note)
+    assert fires(made) == [(T0 - DAY, Cause.MANUAL)]
+    assert (made.fires[0].run_id, made.fires[0].available_at, made.fires[0].note) == ("id-1", T0, note)
+    assert (made.next_fire_at, made.last_fire_at) == (T0, None)
+    skipped = plan_trigger(schedule(), Situation(active=1), T0, "id-1", fire_at=T0 - DAY, note=note)
+    assert absences(skipped) == [(RunStatus.SKIPPED, Reason.OVERLAP, T0 - DAY, T0 - DAY, 1)]
+    assert (skipped.absences[0].run_id, skipped.absences[0].note) == ("id-1", note)
 
 
 def test_an_unreadable_expression_raises() -> None:

@@ -268,3 +268,9 @@ def test_a_preview_shows_between_one_and_a_hundred_fires() -> None:
 def test_what_is_no_mapping_is_refused(given: Any) -> None:
     with pytest.raises(InvalidField):
         read_draft(ScheduleDraft, given)
+
+
+def test_an_endpoint_in_full_is_a_matter_of_the_settings() -> None:
+    for endpoint in ("https://hooks.example/x?y=1", "http://10.0.0.1:8000", "https://[fd00::1]/agents/a/runs"):
+        assert read_draft(ScheduleDraft, GOOD | {"endpoint": endpoint}).endpoint == endpoint
+        assert read_draft(SchedulePatch, {"endpoint": endpoint}).endpoint == endpoint

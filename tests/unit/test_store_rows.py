@@ -24,6 +24,7 @@ from agentclock.core.model import (
     Run,
     Schedule,
     Target,
+    TriggerNote,
     Usage,
 )
 from agentclock.core.revisions import Revision
@@ -46,6 +47,7 @@ from agentclock.store.rows import (
     encode_json,
     encode_run,
     encode_schedule,
+    encode_trigger_note,
 )
 
 DIALECTS: list[Dialect] = ["sqlite", "postgres"]
@@ -132,6 +134,14 @@ def test_backfills_round_trip(backfill: Backfill) -> None:
     assert decode_backfill(list(encode_backfill(backfill, backfill.fires).values())) == backfill
 
 
+def test_a_trigger_note_says_only_what_it_has_to() -> None:
+    """A payload of null is one, and no payload is none."""
+    assert encode_trigger_note(None) is None
+    assert encode_trigger_note(TriggerNote(payload={"counts": "not"})) == "{}"
+    assert encode_trigger_note(TriggerNote(has_payload=True)) == '{"payload":null}'
+    assert encode_trigger_note(TriggerNote(reason="r", by="ann")) == '{"reason":"r","by":"ann"}'
+
+
 def test_an_instruction_says_only_what_it_has_to() -> None:
     assert encode_instruction(None) is None
     assert encode_instruction(Instruction(kind=InstructionKind.ATTACH)) == '{"kind":"attach","ends_as":"cancelled"}'
@@ -204,6 +214,10 @@ EVENT = encode_event(LoggedEvent(run_id="r1", seq=1, attempt=1, at=0, type="x", 
         (decode_run, "runs", RUN, "instruction", '{"kind":"whim"}'),
         (decode_run, "runs", RUN, "instruction", '{"kind":["attach"]}'),
         (decode_run, "runs", RUN, "instruction", '{"kind":"cancel","why":1}'),
+        (decode_run, "runs", RUN, "trigger_note", "{"),
+        (decode_run, "runs", RUN, "trigger_note", "[]"),
+        (decode_run, "runs", RUN, "trigger_note", '{"reason":1}'),
+        (decode_run, "runs", RUN, "trigger_note", '{"reason":"x","whim":1}'),
         (decode_run, "runs", RUN, "instruction", '{"kind":"cancel","ends_as":null}'),
         (decode_run, "runs", RUN, "instruction", '{"kind":"attach","more":1}'),
         (decode_run, "runs", RUN, "review_at", "soon"),

@@ -14,10 +14,12 @@ from typing import Final
 
 from agentclock.agno.schedule_rows import Row, instant, run_row
 from agentclock.agno.told_times import ToldTimes, due_now
+from agentclock.auth.permits import OwnerPermits
 from agentclock.core.actors import Actor
 from agentclock.core.errors import NotFound
 from agentclock.core.lifecycle import Settlement, settle
 from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, RetryPolicy, RunStatus, Schedule
+from agentclock.core.owners import foreign_call
 from agentclock.core.planning import Plan, Situation, plan
 from agentclock.ports import ForeignRun, Store, WorkerInfo
 from agentclock.scheduler import Scheduler
@@ -53,6 +55,7 @@ class ForeignWork:
         self._store = store
         self._scheduler = scheduler
         self._told_times = told_times
+        self._permits = OwnerPermits(store, by_scopes=False)
         self._workers: dict[str, WorkerInfo] = {}
         self._held: dict[str, _Held] = {}
         #: The ids of pollers' runs that are ours under another id.
@@ -75,7 +78,7 @@ class ForeignWork:
             return None
         self._workers[poller] = worker
         await self._make_due()
-        claim = await self._next(worker.id)
+        claim = await self._next_permitted(worker.id)
         if claim is None:
             await self._retire(poller)
             return None
@@ -92,6 +95,17 @@ class ForeignWork:
             with suppress(NotFound):
                 await self._scheduler.alter(schedule_id, change, by=Actor(_MARK))
             self._told_times.forget(schedule_id)
+
+    async def _next_permitted(self, worker_id: str) -> Claim | None:
+        """What a poller may not be given, because its owner may not have it called, ends here."""
+        while (claim := await self._next(worker_id)) is not None:
+            schedule = claim.schedule
+            refusal = foreign_call(schedule.target, schedule.user_id) or await self._permits.refusal(claim)
+            if refusal is None:
+                return claim
+            refused = Outcome(kind=OutcomeKind.FAILED, error=refusal, disables=refusal)
+            await self._store.settle([settle(claim, refused, await self._store.now())])
+        return None
 
     async def _next(self, worker_id: str) -> Claim | None:
         while True:

@@ -45,7 +45,7 @@ class AgnoGuard:
         else:
             await permissions.require_any(request, SCOPES[permission])
         confined_to, caller = permissions.scoped_user_id(request), permissions.caller_id(request)
-        if permission is Permission.ADMIN and confined_to is not None:
+        if permission is Permission.ADMIN and confined_to is not None and not permissions.asks_for_scopes(request):
             raise Forbidden("This is for admins only")
         return Caller(user_id=confined_to, owner=confined_to or caller, name=caller)
 

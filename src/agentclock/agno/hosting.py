@@ -33,6 +33,8 @@ from agentclock.embed import embed
 from agentclock.logs import join_host_logging
 
 _ROOT: Final = "/schedules"
+#: Paths of ours that are not below it.
+_BESIDE_ROOT: Final = frozenset({"/runs", "/audit", "/owners", "/webhooks", "/webhooks/notices"})
 #: The attribute of a database object that leads to its `_Tools`.
 _KEPT_AS: Final = "_agentclock_tools"
 #: The attribute of an AgentOS with the settings of the agentclock that it got.
@@ -221,7 +223,8 @@ def _drop_agnos(app: Starlette) -> None:
 
 
 def _check_covered(app: Starlette, *, may_cover: bool) -> None:
-    others = sorted({path for route in app.router.routes for path in _paths(route) if _is_below_root(path)})
+    found = {path for route in app.router.routes for path in _paths(route)}
+    others = sorted(path for path in found if _is_below_root(path) or path in _BESIDE_ROOT)
     if others and not may_cover:
         raise ConfigError([f"on_route_conflict: the app has routes where agentclock's are: {', '.join(others)}"])
     if others:

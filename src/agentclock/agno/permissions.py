@@ -82,7 +82,7 @@ def scoped_user_id(request: Request) -> str | None:
 
 async def require_any(request: Request, scopes: Sequence[str]) -> None:
     """One of `scopes` is enough; where AgentOS asks for no scopes, so do we not. Raises Forbidden."""
-    if not _asks_for_scopes(request):
+    if not asks_for_scopes(request):
         return
     provider, context = _provider_for(request), _authorization_context(request)
     for scope in scopes:
@@ -96,13 +96,13 @@ async def require_run(request: Request, component: TargetType, component_id: str
     if component_id in RESERVED_MEMBER_IDS:
         raise Conflict("Manager specialists are internal. Schedule OS Manager instead.")
     kind = f"{component}s"
-    if _asks_for_scopes(request) and not await acheck_resource_access(request, component_id, kind, "run"):
+    if asks_for_scopes(request) and not await acheck_resource_access(request, component_id, kind, "run"):
         await _deny(request, [f"{kind}:run"], f"Insufficient permissions. Required scope(s): {kind}:run")
 
 
 async def require_admin(request: Request) -> None:
     """Raises Forbidden."""
-    if _asks_for_scopes(request) and not caller_is_admin(request):
+    if asks_for_scopes(request) and not caller_is_admin(request):
         await _deny(request, ["agent_os:admin"], "Only admins can schedule an endpoint that is not a run endpoint")
 
 
@@ -231,7 +231,8 @@ def _admin_scope(app: Starlette) -> str | None:
     return named[0] if named else getattr(app.state, "admin_scope", None)
 
 
-def _asks_for_scopes(request: Request) -> bool:
+def asks_for_scopes(request: Request) -> bool:
+    """Whether what the caller may is decided by scopes, or by whatever AgentOS has in their place."""
     return bool(getattr(request.state, "authorization_enabled", False))
 
 

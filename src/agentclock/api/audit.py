@@ -18,7 +18,7 @@ from agentclock.core.instants import iso_utc
 from agentclock.ports import AuditFilter, PageRequest
 from agentclock.scheduler import Scheduler
 
-Actions = Annotated[list[Action] | None, Query(description="Repeat it for several.")]
+Actions = Annotated[list[Action] | None, Query(max_length=32, description="Repeat it for several.")]
 Id = Annotated[str | None, Query(max_length=64)]
 
 

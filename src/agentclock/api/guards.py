@@ -11,6 +11,8 @@ from fastapi import Request
 from agentclock.api.auth import SCOPES, Caller, Permission
 from agentclock.api.clients import client_key
 from agentclock.auth import (
+    KEY_HOLDER,
+    SERVICE,
     Authenticator,
     Identity,
     KeyHolder,
@@ -26,9 +28,6 @@ from agentclock.core.scopes import ADMIN, permits, scope_to_call
 
 #: Told of every genuine token: whose it is, what it grants, when it was issued. Raises StoreUnavailable.
 Seen: TypeAlias = Callable[[str, Sequence[str], Instant | None], Awaitable[None]]
-
-KEY_HOLDER: Final = "security key"
-SERVICE: Final = "service token"
 
 _IDENTITY: Final = "agentclock.identity"
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")

@@ -49,7 +49,9 @@ class Rates:
         self._most_clients = most_clients
         self._full_at: Final[OrderedDict[str, float]] = OrderedDict()
 
-    def __len__(self) -> int:
+    @property
+    def remembered(self) -> int:
+        """How many clients are remembered."""
         return len(self._full_at)
 
     def wait_seconds(self, client: str, now: float) -> float:

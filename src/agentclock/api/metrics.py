@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.requests import ApiRoute
-from agentclock.api.schemas import ANSWERS
+from agentclock.api.schemas import json_answer
 
 #: All metrics as text and its content type, in the format that an Accept header prefers.
 Exposition = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -17,11 +17,15 @@ Exposition = Callable[[str], Awaitable[tuple[bytes, str]]]
 _ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "All metrics, in Prometheus's text format or as OpenMetrics if that is asked for.",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/openmetrics-text": {"schema": {"type": "string"}},
+        },
     },
-    401: ANSWERS[401],
-    403: ANSWERS[403],
-    429: ANSWERS[429],
+    401: json_answer(401),
+    403: json_answer(403),
+    414: json_answer(414),
+    429: json_answer(429),
 }
 
 

@@ -46,7 +46,7 @@ class OwnPagesOnly:
     def _refusal(self, scope: Scope) -> str | None:
         headers = _single(scope)
         host = headers.get(b"host", "")
-        if self._names is not None and not self._is_ours(host):
+        if self._names is not None and not self._is_ours(host) and not _is_in_process(scope):
             return _ANOTHER_HOST
         if scope["method"] in _HARMLESS:
             return None
@@ -68,6 +68,19 @@ def is_loopback_name(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_in_process(scope: Scope) -> bool:
+    """Whether an app in this process calls us: then no browser does. Servers say at which of their addresses a request
+    arrived."""
+    server = scope.get("server")
+    if not server:
+        return False
+    try:
+        ipaddress.ip_address(server[0].partition("%")[0])
+    except ValueError:
+        return True
+    return False
 
 
 def _normal(host: str) -> str:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from agentclock.api.auth import admission_of
 from agentclock.api.errors import error_response
 from agentclock.api.limits import RequestLimits
+from agentclock.api.schemas import json_answer
 from agentclock.core.errors import TooLarge
 from agentclock.core.storable import PAYLOAD_BYTES, PAYLOAD_DEPTH
 
@@ -26,10 +27,6 @@ MOST_VALUES: Final = PAYLOAD_BYTES // 2
 MOST_FIELDS: Final = 500
 #: Texts in JSON, with whatever is escaped in them; the last one may lack its end. Linear: nothing is tried twice.
 _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
-_TOO_LARGE: Final = {
-    "description": "The body is larger than bodies may be (body_limit_bytes).",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-}
 _PARTS: Final = (b",", b"[", b"{")
 
 
@@ -42,7 +39,7 @@ class ApiRoute(APIRoute):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if self.body_field is not None:
-            self.responses = {413: _TOO_LARGE, **self.responses}
+            self.responses = {413: json_answer(413), **self.responses}
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

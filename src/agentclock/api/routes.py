@@ -18,8 +18,8 @@ from agentclock.api.requests import limited_route
 from agentclock.api.run_schemas import Run
 from agentclock.api.runs import RunRoutes
 from agentclock.api.schedules import ScheduleRoutes
-from agentclock.api.schemas import ANSWERS
-from agentclock.api.streams import EventStream
+from agentclock.api.schemas import ANSWERS, json_answer
+from agentclock.api.streams import DESCRIPTION, EventStream
 from agentclock.api.watching import StreamRoutes
 from agentclock.live import Hub
 from agentclock.runs import Runs
@@ -57,7 +57,7 @@ def build_router(
     add(write, "POST", "/schedules", schedules.create_schedule, 409, status_code=201)
     # Before the routes of one schedule, or "preview" and "events" would be taken for ids.
     add(read, "GET", "/schedules/preview", schedules.preview_schedule)
-    add(read, "GET", "/schedules/events", streams.watch_schedules, **stream)
+    add(read, "GET", "/schedules/events", streams.watch_schedules, 200, **stream)
     add(read, "GET", one, schedules.get_schedule, 404)
     add(write, "PATCH", one, schedules.update_schedule, 404, 409)
     add(Permission.DELETE, "DELETE", one, schedules.delete_schedule, 404, status_code=204, response_model=None)
@@ -73,7 +73,7 @@ def build_router(
     add(read, "GET", f"{one}/usage", of_runs.get_schedule_usage, 404)
     add(read, "GET", f"{one}/runs", of_runs.list_schedule_runs, 404)
     add(read, "GET", one_run, of_runs.get_schedule_run, 404)
-    add(read, "GET", f"{one_run}/events", streams.watch_schedule_run, 204, 404, **stream)
+    add(read, "GET", f"{one_run}/events", streams.watch_schedule_run, 200, 204, 404, **stream)
     add(Permission.CANCEL, "POST", f"{one_run}/cancel", of_runs.cancel_schedule_run, 202, 404)
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
@@ -98,6 +98,7 @@ def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
     """What puts a route on the router, with the permission it asks for and the errors it may answer with."""
     answers: dict[int | str, dict[str, Any]] = {
         **ANSWERS,
+        200: dict(DESCRIPTION),
         201: {"model": BackfillAnswer, "description": "The backfill was made; see Location."},
         202: {"model": Run, "description": "The run is not over yet; see Location."},
     }
@@ -105,12 +106,14 @@ def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
     def add(
         permission: Permission, method: str, path: str, endpoint: Callable[..., Any], *errors: int, **options: Any
     ) -> None:
+        codes = (401, 403, 414, 422, 429, 503, *errors)
+        is_json = options.get("response_class") is None
         router.add_api_route(
             path,
             endpoint,
             methods=[method],
             dependencies=[Depends(Admission(guard, permission))],
-            responses={code: answers[code] for code in (401, 403, 422, 429, 503, *errors)},
+            responses={code: answers[code] if is_json or code < 400 else json_answer(code) for code in codes},
             **options,
         )
 

@@ -27,8 +27,8 @@ from agentclock.ports import PageRequest, RunFilter
 from agentclock.runs import Answers, RunDetail, Runs
 from agentclock.scheduler import Scheduler
 
-Statuses = Annotated[list[RunStatus] | None, Query(description="Repeat it for several.")]
-Causes = Annotated[list[Cause] | None, Query(description="Repeat it for several.")]
+Statuses = Annotated[list[RunStatus] | None, Query(max_length=32, description="Repeat it for several.")]
+Causes = Annotated[list[Cause] | None, Query(max_length=32, description="Repeat it for several.")]
 
 
 class RunRoutes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, TypeAlias
 
@@ -22,7 +22,9 @@ from agentclock.api.parameters import (
     preferred_wait,
 )
 from agentclock.api.values import ms_since
+from agentclock.core.errors import Forbidden
 from agentclock.core.model import Overlap, Schedule, Target
+from agentclock.core.owners import foreign_call
 from agentclock.drafts import TARGET_FIELDS, PreviewDraft, ScheduleDraft, SchedulePatch, with_values
 from agentclock.ports import PageRequest, ScheduleFilter
 from agentclock.scheduler import Scheduler
@@ -181,6 +183,8 @@ class ScheduleRoutes:
         self, schedule: Schedule, order: _Order, request: Request, response: Response, caller: Caller
     ) -> run_schemas.Run:
         await self._guard.may_call(request, schedule.target)
+        if order.draft is not None:
+            _check_speaker(schedule, replace(schedule.target, payload=order.draft.payload), caller)
         detail = await self._scheduler.trigger(
             schedule.id,
             order.draft,
@@ -214,4 +218,14 @@ class ScheduleRoutes:
         if target == schedule.target:
             return version
         await self._guard.may_call(request, target)
+        _check_speaker(schedule, target, caller)
         return schedule.version if version is None else version
+
+
+def _check_speaker(schedule: Schedule, target: Target, caller: Caller) -> None:
+    """A schedule without an owner speaks for whom its payload names: whoever has a name makes it speak for nobody else.
+
+    Raises Forbidden.
+    """
+    if schedule.user_id is None and foreign_call(target, caller.owner):
+        raise Forbidden(f"the payload claims to be another user than you, {caller.owner!r}: leave user_id out")

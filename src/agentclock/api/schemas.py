@@ -264,7 +264,16 @@ ANSWERS: Final[Mapping[int | str, dict[str, Any]]] = {
     403: {"model": Error, "description": "The caller may not do this."},
     404: {"model": Error, "description": "No such schedule or run."},
     409: {"model": Error, "description": "At odds with what is stored."},
+    413: {"model": Error, "description": "The body is larger than bodies may be (body_limit_bytes)."},
+    414: {"model": Error, "description": "Path and query are longer than 16 KiB."},
     422: {"model": Invalid, "description": "A field is wrong; the fault names it."},
     429: {"model": Error, "description": "Too many requests, or too many streams; see Retry-After."},
     503: {"model": Error, "description": "Database or engine away; see Retry-After."},
 }
+
+
+def json_answer(code: int) -> dict[str, Any]:
+    """As in ANSWERS, for routes whose other answers are no JSON: the framework would describe this one as theirs."""
+    model, description = ANSWERS[code]["model"], ANSWERS[code]["description"]
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

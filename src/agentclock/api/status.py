@@ -85,7 +85,7 @@ class StatusRoutes:
         router.add_api_route("/health", self.health, methods=["GET"])
         router.add_api_route("/ready", self.ready, methods=["GET"], responses=not_ready)
         admission = Depends(Admission(guard, Permission.READ))
-        errors: dict[int | str, dict[str, Any]] = {code: ANSWERS[code] for code in (401, 403, 429, 503)}
+        errors: dict[int | str, dict[str, Any]] = {code: ANSWERS[code] for code in (401, 403, 414, 429, 503)}
         router.add_api_route("/info", self.info, methods=["GET"], dependencies=[admission], responses=errors)
         return router
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.responses import Response
@@ -103,3 +103,22 @@ class EventStream(Response):
 async def _departure(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+#: How the interface is described: by one event, as OpenAPI has no word for streams before 3.2.
+DESCRIPTION: Final[Mapping[str, Any]] = {
+    "description": "A stream of events, each as described; see the reference of event streams.",
+    "content": {
+        EventStream.media_type: {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "event": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                    "id": {"type": "string", "description": "Come back with it to go on after this event."},
+                },
+                "required": ["event", "data"],
+            }
+        }
+    },
+}

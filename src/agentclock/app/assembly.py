@@ -24,7 +24,6 @@ from agentclock.executor.agentos import Patience
 from agentclock.executor.discretion import Discretion
 from agentclock.executor.dispatch import TargetExecutor
 from agentclock.executor.secrets import Secrets
-from agentclock.executor.secrets import Secrets
 from agentclock.live import Hub
 from agentclock.logs import hush
 from agentclock.ports import Clock, Permits, Store, Wakeup
@@ -55,9 +54,9 @@ def assemble(
     bus = Bus()
     for listener in (log_event, *telemetry.listeners):
         bus.subscribe(listener)
-    secrets, discretion = Secrets(folder=settings.secrets_dir, file=settings.secrets_file), Discretion()
-    discretion.know(confidential(settings))
+    discretion = Discretion(confidential(settings))
     hush(discretion)
+    secrets = Secrets(folder=settings.secrets_dir, file=settings.secrets_file, discretion=discretion)
     executor = _executor(settings, app, token, secrets, discretion)
 
     async def prepare() -> None:
@@ -73,14 +72,7 @@ def assemble(
         prepare=prepare,
     )
     scheduler, runs = _use_cases(settings, store, clock, bus, engine, wakeup)
-    hub = Hub(
-        store,
-        clock=clock,
-        hears=lambda: wakeup.state == "ok",
-        stream_limit=settings.stream_limit,
-        stream_max_seconds=settings.stream_max_seconds,
-    )
-    bus.subscribe(hub.notice)
+    hub = _hub(settings, store, clock, bus, wakeup)
     telemetry.watch(store, engine, open_streams=lambda: hub.open_streams, hears=lambda: wakeup.state == "ok")
     clockwork = Clockwork(
         settings=settings,
@@ -94,7 +86,7 @@ def assemble(
         runs=runs,
         hub=hub,
         telemetry=telemetry,
-        webhooks=_webhooks(settings, store, clock, bus, telemetry),
+        webhooks=_webhooks(settings, store, clock, bus, telemetry, secrets),
     )
     clockwork.at_start += [telemetry.keep_vigil, clockwork.webhooks.courier.run]
     return clockwork
@@ -122,13 +114,26 @@ def _executor(
     )
 
 
-def _webhooks(settings: Settings, store: Store, clock: Clock, bus: Bus, telemetry: Telemetry) -> Webhooks:
-    telemetry.metrics.expect_webhooks(settings.webhooks)
+def _hub(settings: Settings, store: Store, clock: Clock, bus: Bus, wakeup: Wakeup) -> Hub:
+    hub = Hub(
+        store,
+        clock=clock,
+        hears=lambda: wakeup.state == "ok",
+        stream_limit=settings.stream_limit,
+        stream_max_seconds=settings.stream_max_seconds,
+    )
+    bus.subscribe(hub.notice)
+    return hub
+
+
+def _webhooks(
+    settings: Settings, store: Store, clock: Clock, bus: Bus, telemetry: Telemetry, secrets: Secrets
+) -> Webhooks:
     webhooks = Webhooks(
         settings,
         store,
         clock,
-        secrets=Secrets(folder=settings.secrets_dir, file=settings.secrets_file),
+        secrets=secrets,
         count=partial(telemetry.metrics.count, definitions.NOTICES),
     )
     bus.subscribe(webhooks.courier.hear)
@@ -183,6 +188,7 @@ def _use_cases(
         publish=publish,
         targets=tuple(settings.targets),
         origins=settings.allowed_origins,
+        secrets={name: target.secrets for name, target in settings.targets.items()},
         history_days=settings.history_days,
         schedules_per_owner=settings.schedules_per_owner,
         trigger_max_age_seconds=settings.trigger_max_age_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from fastapi import FastAPI
 
@@ -12,6 +13,7 @@ from agentclock.api import Guard, RequestLimits, TrailingSlash, add_routes, buil
 from agentclock.api.clients import Proxies, RealClients
 from agentclock.api.headers import SafeHeaders
 from agentclock.api.limits import LimitedRates, Rates
+from agentclock.api.paths import method_not_allowed
 from agentclock.app.clockwork import Clockwork
 from agentclock.app.guarding import keep_strangers_out, make_guard
 
@@ -57,6 +59,7 @@ def _empty_app(clockwork: Clockwork) -> FastAPI:
             await clockwork.stop()
 
     app = FastAPI(title="agentclock", version=__version__, summary="The clock AI agents run by.", lifespan=lifespan)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, method_not_allowed)
     _add_layers(app, clockwork)
     return app
 

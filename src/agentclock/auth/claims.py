@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agentclock.auth.keys import KEY_HOLDER, SERVICE
 from agentclock.auth.refusals import Refusal, TokenRefused
 from agentclock.core.model import SECOND, Instant
 from agentclock.core.storable import text_fault
@@ -13,9 +14,9 @@ from agentclock.core.storable import text_fault
 SUBJECT_LENGTH: Final = 255
 _SCOPE_LENGTH: Final = 255
 _MOST_SCOPES: Final = 500
-#: Whom AgentOS assigns by itself: nobody may call agents in their name.
+#: Names that AgentOS and our own records give by themselves: nobody may bear them.
 _RESERVED_PREFIXES: Final = ("sa:", "__oauth__:")
-_RESERVED_SUBJECTS: Final = frozenset({"__scheduler__"})
+_RESERVED_SUBJECTS: Final = frozenset({"__scheduler__", KEY_HOLDER, SERVICE})
 #: Seconds since 1970 beyond which no token can be meant.
 _LATEST_SECOND: Final = 253_402_300_799
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from typing import Final
+
+#: Whom records name in place of a person.
+KEY_HOLDER: Final = "security key"
+SERVICE: Final = "service token"
 
 
 class SharedKeys:

@@ -13,7 +13,7 @@ from agentclock.core.errors import Unauthenticated
 from agentclock.ports import Clock
 
 WINDOW_SECONDS: Final = 60
-#: Lines within a window, for one source and for all together; what goes beyond is counted only.
+#: Lines within a window, for one source and for all together; what goes beyond is not told.
 LINES_OF_SOURCE: Final = 100
 LINES_OF_ALL: Final = 1_000
 _MOST_SOURCES: Final = 1_024
@@ -58,6 +58,9 @@ class RefusalLog:
         self._clock = clock
         self._of_all = _Window(clock.monotonic())
         self._windows: OrderedDict[str, _Window] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._windows)
 
     def note(self, error: TokenRefused, *, source: str | None, client: str) -> None:
         """`source`: the address. `client`: what counts as one source."""

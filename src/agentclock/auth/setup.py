@@ -61,24 +61,27 @@ def make_authenticator(settings: SafetySettings, *, clock: Clock, fetch: Fetch) 
         )
         reader = TokenReader(sources, expected, clock)
     return Authenticator(
-        security_keys=SharedKeys(split_keys(settings.security_key)),
-        service_tokens=SharedKeys(split_keys(settings.service_token)),
+        security_keys=SharedKeys(_shared(settings)["security_key"]),
+        service_tokens=SharedKeys(_shared(settings)["service_token"]),
         reader=reader,
     )
 
 
 def _shared_problems(settings: SafetySettings) -> list[str]:
-    found = []
-    for name in ("security_key", "service_token"):
-        text: str | None = getattr(settings, name)
-        keys = split_keys(text)
-        if text is not None and not keys:
+    found, shared = [], _shared(settings)
+    for name, keys in shared.items():
+        if getattr(settings, name) is not None and not keys:
             found.append(f"{name}: it is empty; unset it, or set it to what bearers are to have")
         if any(not key.isascii() or not key.isprintable() or " " in key or len(key) > _TOKEN_BYTES for key in keys):
             found.append(f"{name}: a bearer token has at most {_TOKEN_BYTES:,} characters of ASCII without blanks")
-    if set(split_keys(settings.service_token)) & set(split_keys(settings.security_key)):
+    if {*shared["service_token"]} & {*shared["security_key"]}:
         found.append("service_token: it must differ from every security_key, or it would open everything")
     return found
+
+
+def _shared(settings: SafetySettings) -> dict[str, tuple[str, ...]]:
+    """Several of each are good, so that they can be replaced. Of service tokens the first is the one that we send."""
+    return {name: split_keys(getattr(settings, name)) for name in ("security_key", "service_token")}
 
 
 def _claims_problems(settings: SafetySettings) -> list[str]:

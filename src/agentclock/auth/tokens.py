@@ -16,10 +16,11 @@ from agentclock.auth.claims import Expected, TokenClaims, check_claims
 from agentclock.auth.refusals import Refusal, TokenRefused
 from agentclock.auth.sources import KeySource
 from agentclock.auth.verification import VerificationKey
+from agentclock.core.errors import Unavailable
 from agentclock.ports import Clock
 
 TOKEN_BYTES: Final = 16_384
-#: Three parts; two: encrypted or nested things have other numbers, unsigned ones an empty last part.
+#: Three parts, none of them empty: what is encrypted has five, what is unsigned an empty last one.
 _COMPACT: Final = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 #: What changes how the rest is to be read. None of it is understood here.
 _EXTENSIONS: Final = frozenset({"crit", "b64", "zip", "enc"})
@@ -60,12 +61,22 @@ class TokenReader:
     async def _keys(self, kid: str | None) -> list[VerificationKey]:
         """Those that the token may have been signed with: the one that it names, or all if it names none."""
         for lacking in (False, True):
-            known = [key for source in self._sources for key in await source.keys(lacking=lacking)]
-            if kid is None:
-                return known
-            if named := [key for key in known if kid in key.names]:
-                return named
-        raise TokenRefused(Refusal.UNKNOWN_KEY)
+            known, missing = await self._known(lacking=lacking)
+            fitting = known if kid is None else [key for key in known if kid in key.names]
+            if fitting:
+                return fitting
+        raise TokenRefused(Refusal.UNKNOWN_KEY) if missing is None else missing
+
+    async def _known(self, *, lacking: bool) -> tuple[list[VerificationKey], Unavailable | None]:
+        """All keys that can be had; and why there are not more, if a source has none at the moment."""
+        known: list[VerificationKey] = []
+        missing = None
+        for source in self._sources:
+            try:
+                known += await source.keys(lacking=lacking)
+            except Unavailable as error:
+                missing = error
+        return known, missing
 
     def _signed_content(self, token: bytes, keys: Sequence[VerificationKey]) -> bytes:
         for key in keys:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,9 +25,10 @@ from uvicorn.server import ServerState
 
 from agentclock.api.clients import Proxies, client_key
 from agentclock.api.headers import SAFE_HEADERS
+from agentclock.auth import Refusal, RefusalLog, TokenRefused
 
 HEAD_BYTES: Final = 32_768
-URL_BYTES: Final = 8_192
+URL_BYTES: Final = 16_384
 MOST_HEADERS: Final = 100
 #: Requests that may wait on one connection for the one before them.
 MOST_PIPELINED: Final = 16
@@ -40,11 +42,14 @@ TAKEN_SECONDS: Final = 20.0
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 16_777_216
 
+_AUTHORIZATION: Final = re.compile(rb"\nauthorization[ \t]*:", re.IGNORECASE)
+
 
 @dataclass(slots=True, kw_only=True)
 class Door:
     """Who is let in, and how long they may take. Counts connections, all and those of each client; behind proxies that
-    are trusted nobody's are counted."""
+    are trusted nobody's are counted. `refusals`: told of tokens that no head has room for; None: nobody is asked for
+    a token."""
 
     header_seconds: float
     body_seconds: float
@@ -52,6 +57,7 @@ class Door:
     most_connections: int
     connections_per_client: int
     proxies: Proxies
+    refusals: RefusalLog | None = None
     _of_client: Counter[str] = field(default_factory=Counter, init=False)
     _all: int = field(default=0, init=False)
 
@@ -63,6 +69,13 @@ class Door:
         if self._of_client[client] > self.connections_per_client and not self.proxies.trusts(host):
             return HTTPStatus.TOO_MANY_REQUESTS
         return HTTPStatus.SERVICE_UNAVAILABLE if self._all > self.most_connections else None
+
+    def refusal_of(self, head: bytes | bytearray, host: str | None) -> HTTPStatus:
+        """What to refuse a head with that is too large: if it has a token, as any other token that cannot be right."""
+        if self.refusals is None or not _AUTHORIZATION.search(head):
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        self.refusals.note(TokenRefused(Refusal.TOO_LARGE), source=host, client=client_key(host))
+        return HTTPStatus.UNAUTHORIZED
 
     def leave(self, host: str | None) -> None:
         client = client_key(host)
@@ -108,6 +121,7 @@ class Connection(HttpToolsProtocol):
         self._swept_at = self.loop.time()
         self._untaken_bytes, self._untaken_since = 0, self._swept_at
         self._refusal = HTTPStatus.BAD_REQUEST
+        self._arrived, self._head = 0, bytearray()
         self._enter(_Stage.HEAD)
 
     # what uvicorn and the parser tell
@@ -127,6 +141,8 @@ class Connection(HttpToolsProtocol):
         if self._stage is _Stage.NOTHING:
             self._enter(_Stage.HEAD)
         self._arrived += len(data)
+        if self._stage is _Stage.HEAD and len(self._head) <= HEAD_BYTES:
+            self._head += data
         if self._stage is _Stage.GOODBYE:
             if self._arrived > LINGER_BYTES:
                 self.transport.abort()
@@ -139,6 +155,9 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal)
         else:
+            if self._stage is _Stage.BODY and not self._arrived:
+                # It began with this piece.
+                self._arrived = len(data)
             self._check_size()
 
     def on_message_begin(self) -> None:
@@ -215,7 +234,7 @@ class Connection(HttpToolsProtocol):
         if len(self.url) > URL_BYTES:
             self._refusal = HTTPStatus.REQUEST_URI_TOO_LONG
         elif size > HEAD_BYTES or len(self.headers) > MOST_HEADERS:
-            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._refusal = self._door.refusal_of(self._head, self._host)
         elif len(self.pipeline) >= MOST_PIPELINED:
             self._refusal = HTTPStatus.TOO_MANY_REQUESTS
         else:
@@ -225,7 +244,7 @@ class Connection(HttpToolsProtocol):
     def _check_size(self) -> None:
         """Of a head or body that has not ended yet. As pieces of one byte each, a body takes six times its size."""
         if self._stage is _Stage.HEAD and self._arrived > HEAD_BYTES:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._refuse(self._door.refusal_of(self._head, self._host))
         elif self._stage is _Stage.BODY and self._arrived > self._door.body_bytes * (8 if self._is_answering else 1):
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
@@ -237,6 +256,7 @@ class Connection(HttpToolsProtocol):
 
     def _enter(self, stage: _Stage) -> None:
         self._stage, self._since, self._arrived = stage, self.loop.time(), 0
+        self._head = bytearray()
 
     def _rest(self) -> None:
         """Until the next request, but not for ever."""
@@ -249,7 +269,7 @@ class Connection(HttpToolsProtocol):
             is_owed = self._arrived > 0 and not self._is_answering
         else:
             is_owed = self._stage is _Stage.BODY and not self.cycle.response_started
-        structlog.get_logger("agentclock.server").debug("connection_refused", status=status.value, client=self._host)
+        structlog.get_logger("agentclock.server").debug("client_cut_off", status=status.value, client=self._host)
         if is_owed:
             self.transport.write(_answer(status))
         if self._is_answering:
@@ -294,5 +314,7 @@ def _answer(status: HTTPStatus) -> bytes:
     }
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         headers[b"retry-after"] = b"1"
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers[b"www-authenticate"] = b'Bearer error="invalid_token"'
     lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), *(b": ".join(item) for item in headers.items())]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

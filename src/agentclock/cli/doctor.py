@@ -28,6 +28,7 @@ from agentclock.core.errors import AgentclockError, ConfigError, InvalidField
 from agentclock.core.zones import tzdata_version
 from agentclock.engine.clock import SystemClock
 from agentclock.executor.dispatch import TargetExecutor
+from agentclock.executor.secrets import Secrets
 from agentclock.ports import Store
 
 CLOCK_TOLERANCE_MS: Final = 1_000
@@ -172,7 +173,11 @@ async def _examine_engine(store: Store) -> Finding:
 
 async def _examine_targets(settings: Settings) -> list[Finding]:
     try:
-        executor = TargetExecutor(settings.targets)
+        executor = TargetExecutor(
+            settings.targets,
+            networks=settings.allowed_networks,
+            secrets=Secrets(folder=settings.secrets_dir, file=settings.secrets_file),
+        )
     except ConfigError as error:
         return [Finding("target", Verdict.TROUBLE, problem) for problem in error.problems]
     try:

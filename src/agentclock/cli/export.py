@@ -28,6 +28,7 @@ from agentclock.exporting import (
     Kubernetes,
     entry,
     fires_by_itself,
+    has_timetable,
     manifest,
     template,
     to_yaml,
@@ -35,7 +36,7 @@ from agentclock.exporting import (
 
 export_app = typer.Typer(no_args_is_help=True, help="Let an outside clock, Kubernetes or AWS, trigger schedules.")
 
-Named = Annotated[list[str] | None, typer.Argument(metavar="[NAME_OR_ID]...", help="Names or ids of schedules.")]
+Named = Annotated[list[str] | None, typer.Argument(metavar="NAME_OR_ID", help="Names or ids of schedules.")]
 Everything = Annotated[bool, typer.Option("--all", help="All schedules that have a timetable.")]
 Tag = Annotated[str | None, typer.Option(help="All schedules with this tag that have a timetable.")]
 CronText = Annotated[
@@ -78,7 +79,9 @@ def k8s(
     timezone: ZoneText = None,
     on_demand: OnDemand = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File, or a folder (ending in /) for one file each.")
+        # As text: a Path forgets the slash at the end.
+        str | None,
+        typer.Option("--output", "-o", metavar="PATH", help="File, or a folder (ending in /) for one file each."),
     ] = None,
     config_file: ConfigFile = None,
     database: Database = None,
@@ -97,12 +100,14 @@ def k8s(
 
     def write(parts: Sequence[HandedOver]) -> None:
         texts = {f"{part.content['metadata']['name']}.yaml": _commented(part) for part in parts}
-        if output is not None and (output.is_dir() or str(output).endswith("/")):
-            output.mkdir(parents=True, exist_ok=True)
+        if output is None:
+            _write("---\n".join(texts.values()), None)
+        elif output.endswith("/") or Path(output).is_dir():
+            Path(output).mkdir(parents=True, exist_ok=True)
             for name, text in texts.items():
-                (output / name).write_text(text, encoding="utf-8")
+                _write(text, Path(output, name))
         else:
-            _write("---\n".join(texts.values()), output)
+            _write("---\n".join(texts.values()), Path(output))
 
     selection = Selection(named=tuple(schedules or ()), everything=everything, tag=tag)
     _export(settings, selection, _Way(convert=convert, write=write, retime=_retimed(cron, timezone)), on_demand)
@@ -202,8 +207,9 @@ async def _hand_over(settings: Settings, selection: Selection, way: _Way, on_dem
 async def _settle(source: Source, part: HandedOver, on_demand: bool) -> None:
     """Sees to it that nothing fires twice, and says what else is to be known."""
     schedule = await source.current(part.schedule.id)
-    if on_demand:
-        await source.make_on_demand(schedule)
+    if on_demand and has_timetable(schedule):
+        await source.make_on_demand(schedule.id)
+        _warn(f"{schedule.name}: is on demand now; nobody keeps its time until what was written is applied")
     elif fires_by_itself(schedule):
         _warn(
             f"{schedule.name}: still fires by itself, so its clock is exported standing still (it would fire twice). "

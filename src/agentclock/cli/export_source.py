@@ -67,9 +67,8 @@ class Source:
     async def current(self, schedule_id: str) -> Schedule:
         return await self._scheduler.get(schedule_id)
 
-    async def make_on_demand(self, schedule: Schedule) -> None:
-        if has_timetable(schedule):
-            await self._scheduler.change(schedule.id, {"cron_expr": ""}, by=_BY)
+    async def make_on_demand(self, schedule_id: str) -> None:
+        await self._scheduler.change(schedule_id, {"cron_expr": ""}, by=_BY)
 
     def with_timetable(self, schedule: Schedule, cron: str | None, timezone: str | None) -> Schedule:
         """As it would be with that one. Raises InvalidField."""

@@ -52,6 +52,10 @@ def is_loopback(host: str) -> bool:
     if not host:
         return False
     try:
+        return _is_loopback_address(host)
+    except ValueError:
+        pass
+    try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return True

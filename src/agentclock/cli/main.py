@@ -20,6 +20,8 @@ from agentclock.core.zones import tzdata_version
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
+    # What variables hold in a traceback may be a secret.
+    pretty_exceptions_show_locals=False,
     help="The clock AI agents run by: calls agents, teams, workflows and HTTP endpoints on cron schedules.",
     epilog='Try: [bold]agentclock demo[/bold], or [bold]agentclock cron explain "0 3 * * 1-5" -z Europe/Rome[/bold]',
 )

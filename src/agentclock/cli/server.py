@@ -14,9 +14,11 @@ import structlog
 import uvicorn
 
 from agentclock.api.clients import Proxies
+from agentclock.auth import RefusalLog, is_configured
 from agentclock.cli.connections import Config, Connection, Door
 from agentclock.cli.stopping import end_at_once, stopping
 from agentclock.config import Settings
+from agentclock.engine.clock import SystemClock
 
 #: How long requests that are under way may take, once everything else has ended.
 LAST_REQUESTS_SECONDS: Final = 3
@@ -101,6 +103,7 @@ def _door(settings: Settings) -> Door:
         most_connections=_affordable_connections(settings),
         connections_per_client=settings.connections_per_client,
         proxies=Proxies(settings.trusted_proxies),
+        refusals=RefusalLog(SystemClock()) if is_configured(settings) else None,
     )
 
 

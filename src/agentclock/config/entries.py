@@ -7,10 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agentclock.core.networks import network_fault
 from agentclock.core.notices import USUAL_KINDS, NoticeKind
+from agentclock.core.origins import origin_of
+from agentclock.core.references import secret_names
+from agentclock.core.signing_keys import signing_key
 
 NAME_LENGTH = 64
 
@@ -92,7 +95,21 @@ class WebhookEntry(BaseModel):
     def _check_secret(self) -> Self:
         if self.format is WebhookFormat.STANDARD and not self.secret:
             raise ValueError("a webhook of format 'standard' needs a secret to sign with (whsec_ and base64)")
+        # What refers to secrets shows when it is sent what it is.
+        for secret in filter(None, (self.secret, *self.secrets_before)):
+            if not secret_names(secret):
+                signing_key(secret)
         return self
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if not secret_names(url):
+            try:
+                origin_of(url)
+            except ValueError as error:
+                raise ValueError(f"a webhook's URL {error}") from None
+        return url
 
 
 class LogFormat(StrEnum):

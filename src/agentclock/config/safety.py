@@ -39,7 +39,8 @@ class SafetySettings(BaseSettings):
     )
     service_token: str | None = Field(
         default=None,
-        description="Bearer token for AgentOS targets that have no credentials of their own; here it may only read.",
+        description="Bearer token for AgentOS targets that have no credentials of their own; here it may only read. Of "
+        "several, separated by commas, the first is sent.",
         repr=False,
     )
     secrets_dir: Path | None = Field(
@@ -71,7 +72,7 @@ class SafetySettings(BaseSettings):
         default=10, ge=0, le=1_000_000, description="Requests of one client that lack valid credentials; 0: no limit."
     )
     failure_burst: int = Field(
-        default=50, ge=1, le=1_000_000, description="Requests without credentials that one client may make at once."
+        default=1_000, ge=1, le=1_000_000, description="Requests without credentials that one client may make at once."
     )
     streams_per_client: int = Field(default=50, ge=1, le=100_000, description="Open event streams of one client.")
     connections_per_client: int = Field(
@@ -102,7 +103,7 @@ class SafetySettings(BaseSettings):
             try:
                 read_origin(origin)
             except ValueError as error:
-                raise ValueError(f"{origin!r} {error}") from None
+                raise ValueError(f"{origin.rpartition('@')[2]!r} {error}") from None
         return origins
 
     @field_validator("trusted_proxies")

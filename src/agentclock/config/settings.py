@@ -15,11 +15,12 @@ headers = { X-Team = "clock" }
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from agentclock.config.entries import NAME_LENGTH, LogFormat, TargetEntry, WebhookEntry
 from agentclock.config.safety import SafetySettings
@@ -33,6 +34,8 @@ from agentclock.config.sources import (
 )
 from agentclock.core.errors import ConfigError
 from agentclock.core.pings import ping_url_fault
+
+_WEBHOOK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Settings(SafetySettings):
@@ -61,7 +64,7 @@ class Settings(SafetySettings):
         default=None, description="Where people and outside clocks reach this server; none: http://<host>:<port>."
     )
     webhooks: dict[str, WebhookEntry] = Field(
-        default_factory=dict, description="Who is told of failures, misses and the like: JSON, or a table in the file."
+        default={}, description="Who is told of failures, misses and the like: JSON, or a table in the file."
     )
     concurrency: int = Field(default=100, ge=1, le=10_000, description="Runs that one process executes at a time.")
     poll_seconds: float = Field(
@@ -147,6 +150,14 @@ class Settings(SafetySettings):
             raise ValueError(f"a target's name has 1 to {NAME_LENGTH} characters, unlike {unfit[0]!r}")
         return targets
 
+    @field_validator("webhooks")
+    @classmethod
+    def _check_webhook_names(cls, webhooks: dict[str, WebhookEntry]) -> dict[str, WebhookEntry]:
+        unfit = [name for name in webhooks if not _WEBHOOK_NAME.fullmatch(name)]
+        if unfit:
+            raise ValueError(f"a webhook's name has 1 to 64 letters, digits, '_', '.' and '-', unlike {unfit[0]!r}")
+        return webhooks
+
     @field_validator("port", "worker_port", mode="before")
     @classmethod
     def _without_links(cls, value: object) -> object:
@@ -198,6 +209,9 @@ class Settings(SafetySettings):
             return cls(**(unset_in_environment(lesser) | given))
         except ValidationError as error:
             raise ConfigError([_sentence(problem) for problem in error.errors()]) from None
+        except SettingsError as error:
+            # It names the setting; what was set stays with its cause.
+            raise ConfigError([f"{ENV_PREFIX}*: {error}: it must be JSON"]) from None
 
 
 def _sentence(problem: Any) -> str:

@@ -154,6 +154,26 @@ def network_fault(text: str) -> str | None:
     return None
 
 
+def literal_fault(text: str) -> str | None:
+    """Why an address must not be written into a URL, whoever writes it; None: it may be, or `text` is a name.
+
+    One that stands for another address, or for none, says something else than it seems to.
+    """
+    try:
+        written = ip_address(text)
+    except ValueError:
+        return None
+    address = read_address(text)
+    block = _block_of(address)
+    if address.is_unspecified:
+        return "must name an address: 0.0.0.0 and :: stand for any"
+    if block is not None and block.is_never_allowed:
+        return f"must not be {block.kind} ({block.block}): nothing allows requests to that"
+    if written.version != address.version or any(_carried(address)):
+        return "must not be an address that carries an IPv4 address: write that one"
+    return None
+
+
 def _block_of(address: Address) -> Special | None:
     """The smallest block that the address is special by, None: it is public."""
     found = [special for special in _SPECIAL if _is_in(address, special.block)]

@@ -53,8 +53,7 @@ class Subscription:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """One message for one webhook. `id` is the same at every try (Standard Webhooks' `webhook-id`); `data` is what is
-    told, without anything secret. `user_id`: the owner of the schedule. `only_if_recovering`: to be written only if
-    the run of the schedule that ended last before this one went wrong."""
+    told, without anything secret. `user_id`: the owner of the schedule."""
 
     id: str
     webhook: str
@@ -64,7 +63,6 @@ class Notice:
     run_id: str | None = None
     user_id: str | None = None
     data: Json = None
-    only_if_recovering: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

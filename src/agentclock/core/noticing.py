@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from agentclock.core.errors import CorruptRow
@@ -20,24 +20,43 @@ OUTPUT_LENGTH: Final = 65_536
 ERROR_LENGTH: Final = 4_096
 
 _TOLD: Final = {
-    RunStatus.SUCCESS: (NoticeKind.SUCCEEDED, NoticeKind.RECOVERED),
-    RunStatus.FAILED: (NoticeKind.FAILED,),
-    RunStatus.TIMEOUT: (NoticeKind.FAILED,),
-    RunStatus.LOST: (NoticeKind.LOST,),
-    RunStatus.PAUSED: (NoticeKind.PAUSED,),
+    RunStatus.SUCCESS: NoticeKind.SUCCEEDED,
+    RunStatus.FAILED: NoticeKind.FAILED,
+    RunStatus.TIMEOUT: NoticeKind.FAILED,
+    RunStatus.LOST: NoticeKind.LOST,
+    RunStatus.PAUSED: NoticeKind.PAUSED,
 }
 
 
-def of_settlements(subscriptions: Sequence[Subscription], settlements: Iterable[Settlement]) -> list[Notice]:
-    """Of settlements that were written as they are. One after which the run goes on (another attempt follows, another
-    worker takes it up) is no news."""
+def perhaps_recovered(
+    subscriptions: Sequence[Subscription], settlements: Iterable[Settlement]
+) -> list[tuple[str, str]]:
+    """Run and schedule of each success that somebody wants to be told of if the run before it went wrong. A backfill
+    goes through the past: that it succeeds there says nothing of now."""
     return [
-        notice
+        (settlement.run_id, settlement.schedule_id)
         for settlement in settlements
-        if settlement.claim is not None
-        for kind in _TOLD.get(settlement.status, ())
-        for notice in _of_settlement(subscriptions, settlement, settlement.claim, kind)
+        if settlement.status is RunStatus.SUCCESS
+        and settlement.claim is not None
+        and settlement.claim.run.cause is not Cause.BACKFILL
+        and _interested(subscriptions, NoticeKind.RECOVERED, settlement.claim.schedule)
     ]
+
+
+def of_settlements(
+    subscriptions: Sequence[Subscription], settlements: Iterable[Settlement], recovered: Collection[str] = ()
+) -> list[Notice]:
+    """Of settlements that were written as they are; `recovered`: the runs before which one went wrong. A settlement
+    after which the run goes on (another attempt follows, another worker takes it up) is no news."""
+    notices: list[Notice] = []
+    for settlement in settlements:
+        kind = _TOLD.get(settlement.status)
+        if kind is None or settlement.claim is None:
+            continue
+        notices += _of_settlement(subscriptions, settlement, settlement.claim, kind)
+        if settlement.run_id in recovered:
+            notices += _of_settlement(subscriptions, settlement, settlement.claim, NoticeKind.RECOVERED)
+    return notices
 
 
 def of_absences(
@@ -103,9 +122,6 @@ def of_unreadable(
 def _of_settlement(
     subscriptions: Sequence[Subscription], settlement: Settlement, claim: Claim, kind: NoticeKind
 ) -> Iterable[Notice]:
-    # A backfill goes through the past: that it succeeds there says nothing of now.
-    if kind is NoticeKind.RECOVERED and claim.run.cause is Cause.BACKFILL:
-        return
     for subscription in _interested(subscriptions, kind, claim.schedule):
         run = _run(settlement, claim)
         if kind is NoticeKind.SUCCEEDED and subscription.with_output:
@@ -147,7 +163,6 @@ def _notice(
         run_id=run_id,
         user_id=schedule.user_id,
         data=data,
-        only_if_recovering=kind is NoticeKind.RECOVERED,
     )
 
 

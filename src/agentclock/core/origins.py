@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
 from yarl import URL
+
+from agentclock.core.networks import literal_fault
 
 _URL: Final = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE)
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
@@ -57,6 +60,8 @@ def read_origin(text: str) -> Origin:
     matched = _URL.fullmatch(text)
     if matched is None or matched["rest"] not in ("", "/"):
         raise ValueError("must end after the host or the port")
+    if fault := literal_fault(origin.host):
+        raise ValueError(fault)
     return origin
 
 
@@ -71,10 +76,16 @@ def absolute_fault(endpoint: str) -> str | None:
     return None
 
 
-def origin_not_allowed(origin: str) -> str:
-    """The sentence for an endpoint that names an origin which the settings do not have."""
+def origin_fault(endpoint: str, origins: Container[str]) -> str | None:
+    """Why `endpoint` must not be called, None: it may be. Paths may: they lead nowhere but to their target."""
+    if not is_absolute(endpoint):
+        return None
+    if (fault := absolute_fault(endpoint)) is not None:
+        return fault
+    if (origin := str(origin_of(endpoint))) in origins:
+        return None
     return (
-        f"its origin {origin} is not among those that may be named in full; "
+        f"has the origin {origin}, which is not among those that may be named in full; "
         "an operator can add it to `allowed_origins` (AGENTCLOCK_ALLOWED_ORIGINS)"
     )
 

@@ -44,7 +44,7 @@ def forbidden_secrets(value: Json, owner: str | None, allowed: Collection[str]) 
     if not names:
         return None
     listed = ", ".join(f"'{name}'" for name in names)
-    return f"a schedule that has an owner may not use {listed}: its target's setting `secrets` does not list it"
+    return f"a schedule that has an owner may not use {listed}: its target's setting `secrets` does not list that"
 
 
 def _filled_text(text: str, secrets: Mapping[str, str]) -> str:

@@ -45,13 +45,14 @@ class Blotter:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
-        forms = {form for secret in self.secrets for form in _forms(secret)}
+        plain = {form for secret in self.secrets for form in _plain_forms(secret)}
+        forms = plain | {form for secret in self.secrets for form in _encoded_forms(secret)}
         self._forms = tuple(sorted(forms, key=len))
         self._folded = tuple(form for form in self._forms if len(form) >= _SHORTEST_FOLDED)
         self._longest = max(map(len, forms), default=0)
-        self._beginnings: dict[str, list[str]] = {}
+        self._beginnings: dict[str, list[tuple[str, bool]]] = {}
         for form in self._forms:
-            self._beginnings.setdefault(form[0], []).append(form)
+            self._beginnings.setdefault(form[0], []).append((form, form in plain))
         self._reader = Reader(character for form in forms for character in form)
         self._first = re.compile(f"[{re.escape(''.join(self._beginnings))}]") if forms else re.compile(r"(?!)")
 
@@ -83,20 +84,26 @@ class Blotter:
                 spans.append((start, end))
         return spans
 
-    def undecided_from(self, text: str) -> int:
-        """Where what may be the beginning of a secret begins at the end of `text`: its length, if nothing does."""
-        undecided = len(text)
+    def undecided_from(self, text: str) -> tuple[int, int]:
+        """Where what may be the beginning of a secret begins at the end of `text`: its length, if nothing does.
+
+        First as such texts should be withheld, then as they should be kept in mind: a few letters could be the
+        beginning of anything in base64, and tell nobody anything.
+        """
+        withheld = begun = len(text)
         for reading in self._reader.readings(text) if self._forms else ():
-            cut = reading.open_escape()
-            if cut is not None:
-                undecided = min(undecided, reading.start(cut), self._beginning(reading, cut))
-            undecided = min(undecided, self._beginning(reading, len(reading.text)))
-        return undecided
+            for end in reading.ends():
+                if end < len(reading.text):
+                    withheld = min(withheld, reading.start(end))
+                for start, is_telling in self._beginnings_in(reading, end):
+                    begun = min(begun, start)
+                    withheld = min(withheld, start) if is_telling else withheld
+        return withheld, min(withheld, begun)
 
     def text(self, text: str, *, is_cut: bool = False) -> str:
         """`is_cut`: it had more to it, so that at its end may be the larger part of a secret."""
         spans = self.spans(text)
-        if is_cut and (start := self.undecided_from(text)) <= len(text) - SHORTEST_SECRET:
+        if is_cut and (start := self.undecided_from(text)[0]) <= len(text) - SHORTEST_SECRET:
             spans = [*(span for span in spans if span[1] <= start), (start, len(text))]
         return storable(_blotted(text, spans) if spans else text)
 
@@ -124,16 +131,21 @@ class Blotter:
     def _forms_of(self, reading: Reading) -> tuple[str, ...]:
         return self._folded if reading.is_unfolded else self._forms
 
-    def _beginning(self, reading: Reading, end: int) -> int:
-        """Where in the original the text of `reading` up to `end` begins to end like a secret begins."""
+    def _beginnings_in(self, reading: Reading, end: int) -> Iterator[tuple[int, bool]]:
+        """Where in the original the text of `reading` up to `end` begins to end like a secret begins, and whether that
+        tells something of it. Of each kind the first place only."""
         text = reading.text
-        offset = max(end - self._longest + 1, 0)
-        for found in self._first.finditer(text, offset, end):
+        for found in self._first.finditer(text, max(end - self._longest + 1, 0), end):
             tail = text[found.start() : end]
-            for form in self._beginnings[found[0]]:
-                if len(form) > len(tail) and form.startswith(tail):
-                    return reading.start(found.start())
-        return reading.end(end)
+            kinds = {
+                is_plain or len(tail) >= SHORTEST_SECRET
+                for form, is_plain in self._beginnings[found[0]]
+                if len(form) > len(tail) and form.startswith(tail)
+            }
+            if kinds:
+                yield reading.start(found.start()), True in kinds
+                if True in kinds:
+                    return
 
 
 def storable(text: str) -> str:
@@ -170,16 +182,19 @@ def _secrets_of_basic(credentials: str) -> Iterator[str]:
         yield text.partition(":")[2]
 
 
-def _forms(secret: str) -> Iterator[str]:
+def _plain_forms(secret: str) -> Iterator[str]:
     """The secret as it may stand in a text that has no escapes (any more)."""
-    octets = secret.encode("utf-8", "surrogatepass")
     yield secret
     if " " in secret:
         yield secret.replace(" ", "+")
     if not secret.isascii():
-        yield octets.decode("latin-1")
+        yield _octets(secret).decode("latin-1")
         # Some escape only what JSON makes of it.
         yield json.dumps(secret)[1:-1]
+
+
+def _encoded_forms(secret: str) -> Iterator[str]:
+    octets = _octets(secret)
     yield octets.hex()
     yield octets.hex().upper()
     for ahead in range(3):
@@ -188,6 +203,10 @@ def _forms(secret: str) -> Iterator[str]:
         core = encoded[-(-ahead * 8 // 6) : (ahead + len(octets)) * 8 // 6]
         yield core
         yield core.replace("+", "-").replace("/", "_")
+
+
+def _octets(secret: str) -> bytes:
+    return secret.encode("utf-8", "surrogatepass")
 
 
 def _all(form: str, reading: Reading) -> Iterator[Span]:

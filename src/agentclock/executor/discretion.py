@@ -29,17 +29,15 @@ class Discretion:
         """Whether there is nothing to hide."""
         return not (self._known or self._in_use)
 
-    def know(self, secrets: Iterable[str]) -> None:
-        """Some more that are kept for good."""
-        more = frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
-        if not more <= self._known:
-            self._known |= more
-            self._blotter = None
-
     def use(self, secrets: Iterable[str]) -> Blotter:
         """Notes that these are about to be sent to somebody; answers what hides them in his words."""
         wanted = frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
-        for secret in wanted:
+        self.note(wanted)
+        return self._blotter_of(wanted)
+
+    def note(self, secrets: Iterable[str]) -> None:
+        """These are in use."""
+        for secret in secrets:
             if secret in self._in_use:
                 self._in_use.move_to_end(secret)
             elif secret not in self._known:
@@ -47,7 +45,6 @@ class Discretion:
                 self._blotter = None
         while len(self._in_use) > IN_USE_LIMIT:
             self._in_use.popitem(last=False)
-        return self._blotter_of(wanted)
 
     def text(self, text: str) -> str:
         """`text` without all these secrets."""

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from agentclock.core.errors import ConfigError, LeaseLost
 from agentclock.core.model import Claim, Outcome, OutcomeKind, Target
-from agentclock.core.origins import absolute_fault, is_absolute, origin_not_allowed, origin_of, read_origin
+from agentclock.core.origins import is_absolute, origin_fault, origin_of, read_origin
 from agentclock.executor.agentos import AgentOSExecutor, Patience
 from agentclock.executor.asgi import AsgiTransport
 from agentclock.executor.discretion import Discretion
@@ -64,9 +64,9 @@ class TargetExecutor:
         networks = tuple(networks)
         self._targets = {name: TargetSettings.named(name, target, networks) for name, target in targets.items()}
         self._origins = {str(one): TargetSettings.for_origin(one, networks) for one in map(read_origin, origins)}
-        #: The way to the app that hosts us; whoever starts us opens it once the app is ready.
         self._secrets = secrets or Secrets()
         self._discretion = discretion or Discretion()
+        #: The way to the app that hosts us; whoever starts us opens it once the app is ready.
         self.host = None if app is None else AsgiTransport(app, hide=self._discretion.text)
         self._token = token
         self._service_token = service_token
@@ -161,12 +161,9 @@ class TargetExecutor:
 
     def _named_in_full(self, endpoint: str) -> TargetSettings:
         """Asked again at every request: the settings may be others than when the schedule was made."""
-        if (fault := absolute_fault(endpoint)) is not None:
+        if (fault := origin_fault(endpoint, self._origins)) is not None:
             raise ValueError(f"endpoint {endpoint!r} {fault}")
-        origin = str(origin_of(endpoint))
-        if origin not in self._origins:
-            raise ValueError(f"endpoint {endpoint!r} is not called: {origin_not_allowed(origin)}")
-        return self._origins[origin]
+        return self._origins[str(origin_of(endpoint))]
 
     def _outside(self, connection_limit: int) -> HttpTransport:
         transport = HttpTransport(connection_limit=connection_limit)

@@ -26,7 +26,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
-from agentclock.core.networks import Network, read_address, special_block
+from agentclock.core.networks import Network, literal_fault, read_address, special_block
 from agentclock.core.origins import Origin, origin_of
 
 ALLOWED_NETWORKS: Final = "`allowed_networks` (AGENTCLOCK_ALLOWED_NETWORKS)"
@@ -82,6 +82,8 @@ class Rules:
 def _as_written(origin: Origin, port: int) -> tuple[Network, ...]:
     if origin.host == "localhost":
         return (Network.read(f"127.0.0.0/8:{port}"), Network.read(f"[::1]:{port}"))
+    if literal_fault(origin.host):
+        return ()
     try:
         address = read_address(origin.host)
     except ValueError:
@@ -92,7 +94,7 @@ def _as_written(origin: Origin, port: int) -> tuple[Network, ...]:
 def refusal_in(error: BaseException) -> str | None:
     """What the rules say, if `error` comes of them; None if it has another cause."""
     if isinstance(error, aiohttp.InvalidUrlClientError):
-        return str(error)
+        return "the URL has no host, or an address that is not written as four decimal numbers"  # it may be a secret
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     return str(cause) if isinstance(cause, AddressRefused) else None
 
@@ -157,8 +159,8 @@ class _Sieve(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         refusals = [self._rules.refusal(host, result["host"], port) for result in found]
         kept = [result for result, refusal in zip(found, refusals, strict=True) if refusal is None]
-        if found and not kept:
-            raise AddressRefused(next(filter(None, refusals)))
+        if not kept:
+            raise AddressRefused(next(filter(None, refusals), f"{host} resolves to no address"))
         return kept
 
     async def close(self) -> None:

@@ -43,6 +43,7 @@ _OPEN: Final = re.compile(
 )
 #: No open escape is longer.
 _LONGEST_OPEN: Final = 12
+_OPEN_LAYERS: Final = 3
 
 #: What stands for an escape: always the same, or what a function makes of it.
 Decode = str | Callable[[re.Match[str]], str]
@@ -117,10 +118,17 @@ class Reading:
             return position
         return self._source.end(self._mapped().end(position))
 
-    def open_escape(self) -> int | None:
-        """Where an escape begins that the end of the text cuts off, None: there is none."""
-        found = _OPEN.search(self.text, max(len(self.text) - _LONGEST_OPEN, 0))
-        return None if found is None else found.start()
+    def ends(self) -> Iterator[int]:
+        """Where the text ends, then where it does without an escape that its end cuts off, and without the one before
+        that: what is cut off may have been the rest of it."""
+        end = len(self.text)
+        yield end
+        for _ in range(_OPEN_LAYERS):
+            found = _OPEN.search(self.text, max(end - _LONGEST_OPEN, 0), end)
+            if found is None:
+                return
+            end = found.start()
+            yield end
 
     def _mapped(self) -> _Parts:
         if self._parts is None:

@@ -21,6 +21,7 @@ from agentclock.core.errors import AgentclockError
 from agentclock.core.model import Json
 from agentclock.core.references import filled, secret_names
 from agentclock.executor.blotting import SHORTEST_SECRET
+from agentclock.executor.discretion import Discretion
 
 ENV_PREFIX: Final = "AGENTCLOCK_SECRET_"
 
@@ -43,14 +44,21 @@ class SecretUnknown(AgentclockError):
 
 class Secrets:
     """Finds a secret NAME in the variable AGENTCLOCK_SECRET_<NAME> (in capitals, all but letters and digits as `_`),
-    else in the file NAME of `folder`, else among the texts at the top of the TOML `file`."""
+    else in the file NAME of `folder`, else among the texts at the top of the TOML `file`. `discretion` learns each
+    that is used."""
 
     def __init__(
-        self, *, folder: Path | None = None, file: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *,
+        folder: Path | None = None,
+        file: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        discretion: Discretion | None = None,
     ) -> None:
         self._folder = folder
         self._file = file
         self._environment = os.environ if environment is None else environment
+        self._discretion = discretion or Discretion()
         self._read: dict[str, _Read] = {}
         self._values: dict[str, tuple[str, ...]] = {}
 
@@ -72,6 +80,7 @@ class Secrets:
         if len(value) < SHORTEST_SECRET:
             length = f"less than {SHORTEST_SECRET} characters"
             raise SecretUnknown(f"secret '{name}' has {length}: it could not be hidden in what targets say")
+        self._discretion.note([value])
         former = self._values.get(name, ())
         if value not in former[:1]:
             self._values[name] = (value, *(old for old in former if old != value))[: FORMER_VALUES + 1]

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from agentclock.core.networks import network_fault
+from agentclock.core.networks import literal_fault, network_fault
 from agentclock.core.origins import Origin, origin_of
 from agentclock.executor.perimeter import ALLOWED_NETWORKS, Rules
 from agentclock.executor.tls import Tls
@@ -204,10 +204,11 @@ class TargetSettings:
     def _absolute(self, endpoint: str) -> URL:
         """Read twice, by us and by the client that will send it: both must find this origin in it."""
         try:
-            written, url = origin_of(endpoint), URL(endpoint)
+            url = URL(endpoint)
+            origins = {str(origin_of(endpoint)), str(origin_of(str(url)))}
         except ValueError as error:
             raise ValueError(f"endpoint {endpoint!r} {error}") from None
-        if "#" in endpoint or str(written) != self.base_url or url.origin() != URL(self.base_url).origin():
+        if "#" in endpoint or origins != {self.base_url}:
             raise ValueError(f"endpoint {endpoint!r} leads away from {self.base_url}")
         return url
 
@@ -220,13 +221,13 @@ class TargetSettings:
             return [f"base URL {self.base_url!r} is not a URL: {error}"]
         if url.scheme not in ("http", "https") or not url.host:
             return [f"base URL {self.base_url!r} must look like http://host:port or https://host"]
-        if url.query_string or url.fragment:
+        if "?" in self.base_url or "#" in self.base_url:
             return [f"base URL {self.base_url!r} must have no query and no fragment"]
         try:
-            origin_of(self.base_url)
+            fault = literal_fault(origin_of(self.base_url).host)
         except ValueError as error:
-            return [f"base URL {self.base_url!r} {error}"]
-        return []
+            fault = str(error)
+        return [f"base URL {self.base_url!r} {fault}"] if fault else []
 
     def _header_problems(self) -> list[str]:
         problems = []

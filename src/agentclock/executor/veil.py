@@ -115,18 +115,20 @@ class _Thread:
         piece.held.undecided += 1
         self.pieces.append(piece)
         text, spans = self._read(blotter)
-        undecided = blotter.undecided_from(text)
+        withheld, begun = blotter.undecided_from(text)
         for start, end in spans:
-            if start < undecided < end:
-                undecided = start
-        self._settle(spans, undecided if undecided < len(text) else None)
+            if start < withheld < end:
+                withheld = start
+        length = self._settle(spans, withheld if withheld < len(text) else None)
+        if length:
+            self.past, self.past_is_hidden = text[begun:length], False
 
     def close(self, blotter: Blotter, *, is_end: bool) -> None:
         """Decides on all pieces."""
         if not self.pieces:
             return
         text, spans = self._read(blotter)
-        start = len(text) if is_end else blotter.undecided_from(text)
+        start = len(text) if is_end else blotter.undecided_from(text)[1]
         past, hides = text[start:], len(text) - start >= SHORTEST_SECRET
         if hides:
             spans = [*(span for span in spans if span[1] <= start), (start, len(text))]
@@ -137,8 +139,9 @@ class _Thread:
         text = self.past + "".join(piece.text for piece in self.pieces)
         return text, blotter.spans(text)
 
-    def _settle(self, spans: list[Span], undecided: int | None) -> None:
-        """Decides on the pieces that end before `undecided`, None: on all."""
+    def _settle(self, spans: list[Span], undecided: int | None) -> int:
+        """Decides on the pieces that end before `undecided`, None: on all. Answers where the last of them ends, 0 if
+        there was none."""
         first = begin = len(self.past)
         while self.pieces:
             piece = self.pieces[0]
@@ -150,12 +153,12 @@ class _Thread:
             del self.pieces[0]
             begin = end
         if begin == first:
-            return
-        self.past, self.past_is_hidden = "", False
+            return 0
         if self.pieces:
             # What is left of a secret that ends here was marked where it began.
             rest = max((till - begin for start, till in spans if start < begin < till), default=0)
             self.pieces[0].text = self.pieces[0].text[rest:]
+        return begin
 
 
 def _shown(text: str, begin: int, spans: Sequence[Span], *, is_marked: bool) -> str:

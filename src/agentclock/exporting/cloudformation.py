@@ -205,7 +205,12 @@ def _shared(options: Eventbridge) -> Resources:
     }
     return {
         "Connection": {"Type": "AWS::Events::Connection", "Properties": connection},
-        "DeadLetters": {"Type": "AWS::SQS::Queue", "Properties": queue},
+        "DeadLetters": {
+            "Type": "AWS::SQS::Queue",
+            "DeletionPolicy": "Delete",
+            "UpdateReplacePolicy": "Delete",
+            "Properties": queue,
+        },
         "DeadLettersPolicy": {
             "Type": "AWS::SQS::QueuePolicy",
             "Properties": {"Queues": [{"Ref": "DeadLetters"}], "PolicyDocument": _policy([by_rules])},

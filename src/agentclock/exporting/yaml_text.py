@@ -13,9 +13,11 @@ _WORDS: Final = frozenset({"y", "yes", "n", "no", "true", "false", "on", "off", 
 #: What a literal block keeps as it is. It must not begin with a blank, which would be taken for indentation.
 _LINES: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?\n(?:[ -~]*[!-~]\n|\n)*(?<!\n\n)")
 
+_NOT_ASCII: Final = re.compile(r"[^ -~]")
+
 
 def to_yaml(value: Any) -> str:
-    """Of dicts with texts as keys, lists, texts, numbers, booleans and None; ends with a newline."""
+    """Of dicts with texts as keys, lists, texts, whole numbers, booleans and None; ends with a newline."""
     return "".join(f"{line}\n" for line in _lines(value))
 
 
@@ -49,7 +51,15 @@ def _scalar(value: Any) -> str:
     match value:
         case str() if _HARMLESS.fullmatch(value) and value.lower() not in _WORDS:
             return value
-        case str() | bool() | int() | float() | None:
+        case str():
+            return _NOT_ASCII.sub(_escaped, json.dumps(value, ensure_ascii=False))
+        case bool() | int() | None:
             return json.dumps(value)
         case _:
             return "{}" if isinstance(value, dict) else "[]"
+
+
+def _escaped(character: re.Match[str]) -> str:
+    """JSON writes what is beyond 16 bits as two halves; YAML does not."""
+    number = ord(character[0])
+    return f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"

@@ -126,9 +126,11 @@ class Store(Protocol):
         key: TriggerKey | None = None,
         by: Actor | None = None,
     ) -> Triggered:
-        """As `fire_one`, but a `key` that was used for this schedule within KEY_HOURS answers the run that it made.
+        """As `fire_one`, but a `key` that was used for this schedule within KEY_HOURS answers the run that it made, as
+        it is now, whatever became of the schedule; one whose run is deleted already makes another.
 
-        Raises KeyReused (its fingerprint differs), NotFound, and whatever `plan` raises.
+        Raises KeyReused (its fingerprint differs), NotFound, whatever `plan` raises, and SchemaBehind for a key or a
+        payload of the run's own.
         """
 
     async def claim(self, worker_id: str, limit: int) -> Claimed:
@@ -232,7 +234,8 @@ class Store(Protocol):
         """
 
     async def prune(self, before: Instant, limit: int) -> int:
-        """Deletes final runs with a fire time before `before`, their events, and leftovers of deleted schedules.
+        """Deletes final runs with a fire time before `before` (manual ones only if made before it, too), their events,
+        leftovers of deleted schedules, and keys of triggers that count no more.
 
         Answers the number of runs, or `limit` if there is more to delete.
         """

@@ -36,9 +36,8 @@ class Deed:
     details: Json = None
 
 
-def encode_deeds(deeds: Sequence[Deed], by: Actor, now: Instant) -> list[dict[str, Any]]:
-    """Column -> value, ids in the order of the deeds."""
-    ids = sorted(uuid7(now, os.urandom(10)) for _ in deeds)
+def encode_deeds(deeds: Sequence[Deed], by: Actor, now: Instant, newest: str | None) -> list[dict[str, Any]]:
+    """Column -> value, ids in the order of the deeds and after `newest`, the last one of the log."""
     return [
         {
             "id": entry_id,
@@ -51,8 +50,15 @@ def encode_deeds(deeds: Sequence[Deed], by: Actor, now: Instant) -> list[dict[st
             "run_id": deed.run_id,
             "details": encode_json(deed.details),
         }
-        for entry_id, deed in zip(ids, deeds, strict=True)
+        for entry_id, deed in zip(_ids(len(deeds), now, newest), deeds, strict=True)
     ]
+
+
+def _ids(count: int, now: Instant, newest: str | None) -> list[str]:
+    """UUIDv7s whose first twelve bits behind the time count what is written in one millisecond (RFC 9562, 6.2)."""
+    same_moment = newest is not None and newest[:13] == first_run_id(now)[:13]
+    turn = min(int(newest[15:18], 16) + 1, 0xFFF) if newest is not None and same_moment else 0
+    return sorted(uuid7(now, turn.to_bytes(2, "big") + os.urandom(8)) for _ in range(count))
 
 
 def created(schedules: Iterable[Schedule]) -> list[Deed]:

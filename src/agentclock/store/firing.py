@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -210,6 +210,19 @@ def _absent(schedule: Schedule, gap: Absence, now: Instant) -> Run:
         completed_at=now,
         trigger_note=gap.note,
     )
+
+
+def with_room(plan: PlanFunction, require: Callable[[int], None]) -> PlanFunction:
+    """The same plan; `require` raises SchemaBehind where a run's own payload cannot be kept. It would be lost, and the
+    schedule's be sent instead."""
+
+    def made(schedule: Schedule, situation: Situation, now: Instant) -> Plan:
+        found = plan(schedule, situation, now)
+        if any(fire.note is not None and fire.note.has_payload for fire in found.fires):
+            require(5)
+        return found
+
+    return made
 
 
 def doomed(settlements: Iterable[Settlement]) -> dict[str, Settlement]:

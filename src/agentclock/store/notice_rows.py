@@ -38,7 +38,6 @@ def encode_notices(notices: Iterable[Notice]) -> list[dict[str, Any]]:
             "run_id": notice.run_id,
             "user_id": clean_text(notice.user_id),
             "data": encode_json(notice.data),
-            "only_if_recovering": notice.only_if_recovering,
         }
         for notice in notices
     ]

@@ -53,6 +53,7 @@ from agentclock.store import (
     postgres_triggers,
     postgres_waiting,
 )
+from agentclock.store.firing import with_room
 from agentclock.store.postgres_database import PostgresDatabase
 from agentclock.store.queries import NOTICES_SINCE
 
@@ -133,7 +134,8 @@ class PostgresStore(PostgresDatabase):
     ) -> Triggered:
         if key is not None:
             await self._require(5)
-        return await self._write(postgres_triggers.trigger, schedule_id, plan, user_id, key, by)
+        roomy = with_room(plan, self._queries.require)
+        return await self._write(postgres_triggers.trigger, schedule_id, roomy, user_id, key, by)
 
     async def claim(self, worker_id: str, limit: int) -> Claimed:
         return await self._claiming(postgres_runs.claim, worker_id, limit)

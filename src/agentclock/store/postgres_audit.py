@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from agentclock.core.actors import Actor
 from agentclock.core.audit import AuditEntry
-from agentclock.core.model import Instant
 from agentclock.ports import AuditFilter, Page, PageRequest
 from agentclock.store.auditing import Deed, audit_selection, encode_deeds
 from agentclock.store.filters import decode_cursor, offset, page_of
@@ -14,12 +13,12 @@ from agentclock.store.postgres_pool import Session, run_uuid
 from agentclock.store.rows import decode_audit
 
 
-async def record(session: Session, deeds: Sequence[Deed], by: Actor | None, now: Instant | None = None) -> None:
-    """Nothing where nobody is said to have done it, or where the schema has no room for it. `now`: the ruling time, if
-    it is known already."""
-    if by is None or not deeds:
+async def record(session: Session, deeds: Sequence[Deed], by: Actor | None) -> None:
+    """Nothing where nobody is said to have done it, or where the schema has no room for it."""
+    newest = await session.row("newest_audit") if by is not None and deeds else None
+    if by is None or newest is None:
         return
-    rows = encode_deeds(deeds, by, await session.value("ruling_time") if now is None else now)
+    rows = encode_deeds(deeds, by, newest[1], newest[0])
     await session.rows(
         "insert_audit",
         ids=[row["id"] for row in rows],

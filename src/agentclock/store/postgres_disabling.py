@@ -44,5 +44,5 @@ async def _disable(session: Session, schedule: Schedule, settlement: Settlement,
     after = switched_off(schedule, reason, now)
     await session.rows("update_schedule", **values_of(after))
     await note_revisions(session, changed(schedule, after, now, OURSELVES))
-    await record(session, [auditing.disabled(schedule.id, reason, settlement.run_id)], OURSELVES, now)
+    await record(session, [auditing.disabled(schedule.id, reason, settlement.run_id)], OURSELVES)
     await tell(session, notices_of_change(session.subscriptions, schedule, after, now, OURSELVES))

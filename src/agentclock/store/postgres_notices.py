@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentclock.core.actors import Actor
+from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Instant
 from agentclock.core.notices import Delivery, Notice, NoticeRow
+from agentclock.core.noticing import of_settlements, perhaps_recovered
 from agentclock.ports import NoticeFilter, Page, PageRequest
 from agentclock.store.claiming import report
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of
@@ -38,8 +40,17 @@ async def tell(session: Session, notices: Sequence[Notice]) -> None:
         run_ids=[row["run_id"] for row in rows],
         user_ids=[row["user_id"] for row in rows],
         data=[row["data"] for row in rows],
-        only_if_recovering=[row["only_if_recovering"] for row in rows],
     )
+
+
+async def tell_ends(session: Session, settlements: Sequence[Settlement]) -> None:
+    """Of settlements that were written as they are."""
+    runs = perhaps_recovered(session.subscriptions, settlements)
+    recovered: set[str] = set()
+    if runs:
+        ids, schedule_ids = [run_id for run_id, _ in runs], [schedule_id for _, schedule_id in runs]
+        recovered = {row[0] for row in await session.rows("recovered_runs", ids=ids, schedule_ids=schedule_ids)}
+    await tell(session, of_settlements(session.subscriptions, settlements, recovered))
 
 
 async def claim(session: Session, limit: int, lease_seconds: float) -> list[NoticeRow]:

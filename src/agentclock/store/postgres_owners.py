@@ -39,6 +39,6 @@ async def revoke(session: Session, user_id: str, revoked: bool, by: Actor) -> Ow
     values = {"user_id": clean_text(user_id), "by": clean_text(by.name), "now": now}
     changed = await session.rows("revoke_owner" if revoked else "restore_owner", **values)
     if changed:
-        await record(session, auditing.owner_changed(user_id, revoked), by, now)
+        await record(session, auditing.owner_changed(user_id, revoked), by)
     owner = await get(session, user_id)
     return Owner(user_id=user_id, seen_at=now) if owner is None else owner

@@ -9,7 +9,6 @@ from agentclock.core.actors import Actor
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Claim, Instruction, Run, RunStatus, Schedule
-from agentclock.core.noticing import of_settlements
 from agentclock.ports import Backlog, Beat, Claimed, WorkerInfo, WorkerRow
 from agentclock.store import auditing, postgres_notices
 from agentclock.store.claiming import backlog_of, claim_of, report, reviews_of, tried
@@ -112,7 +111,7 @@ async def settle(session: Session, settlements: Sequence[Settlement]) -> frozens
     settled = await session.rows("settle_runs", called_off=CALLED_OFF, **_ends(rows))
     if session.subscriptions:
         written = [chosen[row[0], row[3]] for row in settled if row[4] == chosen[row[0], row[3]].status]
-        await postgres_notices.tell(session, of_settlements(session.subscriptions, written))
+        await postgres_notices.tell_ends(session, written)
     await let_go(session, ((row[1], row[2]) for row in settled))
     await disable(session, doomed(chosen[row[0], row[3]] for row in settled))
     return frozenset(row[0] for row in settled)

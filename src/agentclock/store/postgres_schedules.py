@@ -120,7 +120,7 @@ async def change_schedule(
     after = replace(after, id=schedule.id, version=schedule.version + 1, updated_at=now)
     await session.rows("update_schedule", **values_of(after))
     await note_revisions(session, changed(schedule, after, now, by))
-    await record(session, auditing.changed(schedule, after), by, now)
+    await record(session, auditing.changed(schedule, after), by)
     await tell(session, notices_of_change(session.subscriptions, schedule, after, now, by))
     return after
 
@@ -134,7 +134,7 @@ async def delete_schedule(session: Session, schedule_id: str, user_id: str | Non
     before = tried(decode_schedule, row)
     if isinstance(before, Schedule):
         await note_revisions(session, deleted(before, row[_NOW], by))
-    await record(session, auditing.deleted(schedule_id), by, row[_NOW])
+    await record(session, auditing.deleted(schedule_id), by)
     chosen = ("cancelled_of_schedules", "cancelled_unless_running")
     await session.rows("cancel_runs", chosen, ids=[schedule_id], **encode_cancel(DELETED, asked=False))
     return True
@@ -230,7 +230,7 @@ async def _write(
         if batch.faulty:
             await note_revisions(session, disabled(batch.faulty, now))
             deeds = [auditing.disabled(schedule.id, reason) for schedule, reason in batch.faulty]
-            await record(session, deeds, OURSELVES, now)
+            await record(session, deeds, OURSELVES)
     await tell(session, notices_of_batch(session.subscriptions, batch, now))
     if batch.replaced:
         cancel = encode_cancel(REPLACED, asked=False)

@@ -55,6 +55,7 @@ from agentclock.store import (
     sqlite_triggers,
     sqlite_waiting,
 )
+from agentclock.store.firing import with_room
 from agentclock.store.queries import NOTICES_SINCE
 from agentclock.store.sqlite_database import SqliteDatabase
 
@@ -119,7 +120,8 @@ class SqliteStore(SqliteDatabase):
     ) -> Triggered:
         if key is not None:
             await self._require(5)
-        return await self._write(sqlite_triggers.trigger, schedule_id, plan, user_id, key, by)
+        roomy = with_room(plan, self._queries.require)
+        return await self._write(sqlite_triggers.trigger, schedule_id, roomy, user_id, key, by)
 
     async def claim(self, worker_id: str, limit: int) -> Claimed:
         return await self._write(sqlite_runs.claim, worker_id, limit)

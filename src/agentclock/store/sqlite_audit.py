@@ -16,8 +16,9 @@ from agentclock.store.sqlite_file import Session
 
 def record(session: Session, deeds: Sequence[Deed], by: Actor | None) -> None:
     """Nothing where nobody is said to have done it, or where the schema has no room for it."""
-    if by is not None and deeds:
-        session.run("insert_audit", rows=json.dumps(encode_deeds(deeds, by, session.now)))
+    newest = session.row("newest_audit") if by is not None and deeds else None
+    if by is not None and newest is not None:
+        session.run("insert_audit", rows=json.dumps(encode_deeds(deeds, by, session.now, newest[0])))
 
 
 def entries(session: Session, where: AuditFilter, page: PageRequest) -> Page[AuditEntry]:

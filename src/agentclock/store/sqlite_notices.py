@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from agentclock.core.actors import Actor
+from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Instant
 from agentclock.core.notices import Delivery, Notice, NoticeRow
+from agentclock.core.noticing import of_settlements, perhaps_recovered
 from agentclock.ports import NoticeFilter, Page, PageRequest
 from agentclock.store.claiming import report
 from agentclock.store.filters import decode_cursor, decoded, offset, page_of
@@ -28,6 +31,13 @@ def tell(session: Session, notices: Sequence[Notice]) -> None:
     """Part of the transaction that writes what they tell of."""
     if notices:
         session.run_many("insert_notices", (row | {"now": session.now} for row in encode_notices(notices)))
+
+
+def tell_ends(session: Session, settlements: Sequence[Settlement]) -> None:
+    """Of settlements that were written as they are."""
+    runs = perhaps_recovered(session.subscriptions, settlements)
+    recovered = {row[0] for row in session.rows("recovered_runs", runs=json.dumps(runs))} if runs else set()
+    tell(session, of_settlements(session.subscriptions, settlements, recovered))
 
 
 def claim(session: Session, limit: int, lease_seconds: float) -> list[NoticeRow]:

@@ -9,7 +9,6 @@ from agentclock.core.actors import Actor
 from agentclock.core.errors import CorruptRow
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import SECOND, Claim, Instant, Instruction, Run, RunStatus
-from agentclock.core.noticing import of_settlements
 from agentclock.ports import Backlog, Beat, Claimed, WorkerInfo, WorkerRow
 from agentclock.store import auditing, sqlite_notices
 from agentclock.store.claiming import backlog_of, claim_of, report, reviews_of, tried
@@ -144,8 +143,8 @@ def settle(session: Session, settlements: Sequence[Settlement]) -> frozenset[str
     session.run_many("finish_attempt", (row for row in rows if row["attempt_status"] is not None))
     session.run_many("forget_attempt", (row for row in rows if row["attempt_status"] is None))
     if session.subscriptions:
-        as_told = (valid[row["id"]] for row in rows if row["status"] == valid[row["id"]].status)
-        sqlite_notices.tell(session, of_settlements(session.subscriptions, as_told))
+        as_told = [valid[row["id"]] for row in rows if row["status"] == valid[row["id"]].status]
+        sqlite_notices.tell_ends(session, as_told)
     let_go(session, ((settlement.schedule_id, held[run_id][2]) for run_id, settlement in valid.items()))
     disable(session, doomed(valid.values()))
     return frozenset(valid)

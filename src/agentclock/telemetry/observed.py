@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from agentclock.core.model import Claim, Outcome, OutcomeKind
+from agentclock.core.origins import is_absolute
 from agentclock.ports import Executor, RunContext
 from agentclock.telemetry import definitions as metric
 from agentclock.telemetry.metrics import Metrics
@@ -23,7 +24,7 @@ class Witness(Protocol):
 
 class ObservedExecutor:
     """Implements `ports.Executor` by way of another one. `targets`: the names of those that have a label of their own;
-    a schedule may name another one, of older settings. `witness` None: nobody traces."""
+    a schedule may name another one, of older settings, or none, with a URL in full. `witness` None: nobody traces."""
 
     def __init__(
         self,
@@ -51,8 +52,8 @@ class ObservedExecutor:
             self._answered(context.claim, outcome, self._monotonic() - begun)
 
     def _answered(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
-        name = claim.schedule.target.name
-        target = name if name in self._targets else OTHER
+        called = claim.schedule.target
+        target = called.name if called.name in self._targets and not is_absolute(called.endpoint) else OTHER
         if outcome is not None:
             self._metrics.count(metric.TARGET_ENDS, target, outcome.kind.value)
             if outcome.kind is not OutcomeKind.REFUSED:

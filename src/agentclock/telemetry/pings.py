@@ -150,9 +150,9 @@ class Pinger:
 
     async def _try(self, ping: Ping) -> tuple[str | None, bool]:
         """What went wrong, and whether another try would be in vain. Never the URL: its path is a secret."""
-        target = URL(ping_target(ping.url, ping.kind, ping.run_id), encoded=True)
         method, body = ("POST", ping.text.encode()) if ping.text else ("GET", None)
         try:
+            target = URL(ping_target(ping.url, ping.kind, ping.run_id), encoded=True)
             async with self._session(ping).request(method, target, data=body, allow_redirects=False) as answer:
                 status = answer.status
         except TimeoutError:

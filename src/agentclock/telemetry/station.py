@@ -33,6 +33,7 @@ class Telemetry:
         self._version = version
         self.metrics = Metrics(monotonic=clock.monotonic, schedule_limit=settings.metrics_schedule_limit)
         self.metrics.expect_targets(settings.targets)
+        self.metrics.expect_webhooks(settings.webhooks)
         self.pinger = Pinger(clock, self.metrics, networks=settings.allowed_networks)
         sink = sink or _configured_sink(settings, version)
         self._tracer = None if sink is None else Tracer(sink, clock.now)

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from agentclock.core.events import Event, RunChanged, RunSettled
 from agentclock.core.model import SECOND, Claim, Instant, Outcome, OutcomeKind, Run, RunStatus
+from agentclock.core.origins import is_absolute
 from agentclock.core.tracecontext import (
     attempt_span_id,
     caller_of,
@@ -83,7 +84,7 @@ class Tracer:
     def answered(self, claim: Claim, outcome: Outcome | None, seconds: float) -> None:
         run, target = claim.run, claim.schedule.target
         facts: dict[str, str | int] = {"agentclock.target": target.name, "http.request.method": target.method}
-        facts["url.path"] = target.endpoint.partition("?")[0]
+        facts["url.full" if is_absolute(target.endpoint) else "url.path"] = target.endpoint.partition("?")[0]
         if outcome is not None and outcome.status_code is not None:
             facts["http.response.status_code"] = outcome.status_code
         now = self._now()

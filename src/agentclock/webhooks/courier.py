@@ -124,7 +124,7 @@ class Courier:
         """The seconds until the next step."""
         try:
             more = await self.step()
-            next_ms = 0 if more else await self._store.next_notice_ms()
+            next_ms = None if more else await self._store.next_notice_ms()
         except AgentclockError as error:
             if not self._is_failing:
                 self._log.warning("notices_held_up", error=str(error))
@@ -134,15 +134,22 @@ class Courier:
             self._log.exception("loop_failed", loop="courier")
             return LOOK_SECONDS
         self._is_failing = False
-        return LOOK_SECONDS if next_ms is None else min(max(next_ms / SECOND, 0), LOOK_SECONDS)
+        if more:
+            return 0.0
+        # What is due by now is in somebody else's hands.
+        return LOOK_SECONDS if next_ms is None else min(max(next_ms / SECOND, _GATHER_SECONDS), LOOK_SECONDS)
 
     async def _sleep(self, bell: asyncio.Event, seconds: float) -> None:
+        """Until the clock has gone on by so much, or the bell rings."""
+        waits = [asyncio.create_task(self._clock.sleep(seconds)), asyncio.create_task(bell.wait())]
         try:
-            async with asyncio.timeout(seconds):
-                await bell.wait()
-        except TimeoutError:
-            return
-        await self._clock.sleep(_GATHER_SECONDS)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        if bell.is_set():
+            await asyncio.sleep(_GATHER_SECONDS)
 
     async def _send_all(self, lane: _Lane, gate: asyncio.Semaphore) -> None:
         while lane.waiting:
@@ -170,8 +177,10 @@ class Courier:
                     await self._store.hasten_notices(webhook, LEASE_SECONDS)
             case NoticeStatus.PENDING:
                 self._count(webhook, "failed")
+                # Said once for all that it does not take; the rest is in the database.
+                say = self._log.debug if webhook in self._troubled else self._log.warning
                 self._troubled.add(webhook)
-                self._log.warning("notice_failed", error=answer.error, **about)
+                say("notice_failed", error=answer.error, **about)
             case NoticeStatus.DEAD:
                 self._count(webhook, "dead")
                 self._log.error("notice_dead", error=answer.error, **about)

@@ -13,7 +13,7 @@ from yarl import URL
 from agentclock.config import WebhookEntry
 from agentclock.executor.blotting import Blotter
 from agentclock.executor.outcomes import retry_after_seconds
-from agentclock.executor.perimeter import Rules, guarded_session, refusal_in
+from agentclock.executor.perimeter import ALLOWED_NETWORKS, Rules, guarded_session, refusal_in
 from agentclock.executor.secrets import SecretUnknown
 from agentclock.ports import Clock
 from agentclock.webhooks.answers import Answer
@@ -35,8 +35,8 @@ Resolve: TypeAlias = Callable[[str], Awaitable[str]]
 
 
 class Poster:
-    """Sends to the configured webhooks. `networks`: those that every webhook may lead into. Neither URLs nor secrets are
-    in what it answers."""
+    """Sends to the configured webhooks. `networks`: those that every webhook may lead into. What it answers contains
+    neither URLs nor secrets."""
 
     def __init__(
         self,
@@ -104,7 +104,8 @@ class Poster:
         return session
 
     def _guarded(self, url: str, entry: WebhookEntry) -> aiohttp.ClientSession:
-        rules = Rules.for_url(url, networks=(*self._networks, *entry.networks))
+        advice = f"the webhook's `networks` or to {ALLOWED_NETWORKS}"
+        rules = Rules.for_url(url, networks=(*self._networks, *entry.networks), advice=advice)
         return guarded_session(rules, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
 
 

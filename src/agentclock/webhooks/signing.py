@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -11,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-PREFIX: Final = "whsec_"
+from agentclock.core.signing_keys import signing_key
+
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
@@ -30,7 +30,7 @@ def signature_headers(secrets: Sequence[str], message_id: str, timestamp: int, b
 
     `timestamp`: seconds since the epoch. Raises ValueError for what is no secret; the message does not contain it.
     """
-    signatures = [f"v1,{_digest(_key(secret), message_id, str(timestamp), body)}" for secret in secrets]
+    signatures = [f"v1,{_digest(signing_key(secret), message_id, str(timestamp), body)}" for secret in secrets]
     return {
         ID_HEADER: message_id,
         TIMESTAMP_HEADER: str(timestamp),
@@ -62,19 +62,10 @@ def verify(
     _check_time(timestamp, tolerance_seconds, time.time() if now is None else now)
     content = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body)
     secrets = [secret] if isinstance(secret, str) else list(secret)
-    wanted = [_digest(_key(one), message_id, timestamp, content) for one in secrets]
+    wanted = [_digest(signing_key(one), message_id, timestamp, content) for one in secrets]
     if not _is_among(signatures, wanted):
         raise InvalidMessage("no signature fits: the secret is another one, or the message was changed")
     return _read(content)
-
-
-def secret_fault(secret: str) -> str | None:
-    """What is wrong with it, without a word of it."""
-    try:
-        _key(secret)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _check_time(timestamp: str, tolerance_seconds: float, now: float) -> None:
@@ -110,14 +101,3 @@ def _read(content: bytes) -> dict[str, Any]:
 def _digest(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
     content = b".".join((message_id.encode("utf-8", "replace"), timestamp.encode(), body))
     return base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
-
-
-def _key(secret: str) -> bytes:
-    encoded = secret.strip().removeprefix(PREFIX)
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(f"a webhook's secret is {PREFIX} and base64") from None
-    if not key:
-        raise ValueError(f"a webhook's secret is {PREFIX} and base64, and not empty")
-    return key

@@ -11,6 +11,10 @@ FROM unnest(
 ) AS n (id, at, action, actor, source, user_id, schedule_id, run_id, details)
 LEFT JOIN {prefix}schedules s ON s.id = n.schedule_id;
 
+-- name: newest_audit (since 5)
+-- And the ruling time, which the next one's id begins with.
+SELECT (SELECT l.id FROM {prefix}audit_log l ORDER BY l.id DESC LIMIT 1), coalesce(:now::timestamptz, now());
+
 -- name: list_audit (since 5)
 SELECT {audit_columns} FROM {prefix}audit_log l
 WHERE {where} ORDER BY l.id DESC LIMIT :limit::bigint OFFSET :offset::bigint;

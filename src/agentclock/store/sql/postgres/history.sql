@@ -84,7 +84,7 @@ GROUP BY a.model ORDER BY 4 DESC NULLS LAST, a.model;
 WITH old AS MATERIALIZED (
     SELECT r.id FROM {prefix}runs r
     WHERE r.id < :end_id::uuid AND r.status NOT IN ('pending', 'running', 'paused')
-        AND coalesce(r.last_fire_at, r.fire_at) < :before
+        AND coalesce(r.last_fire_at, r.fire_at) < :before AND (r.cause <> 'manual' OR r.created_at < :before)
     ORDER BY r.id LIMIT :limit::bigint
     FOR UPDATE SKIP LOCKED
 ), told AS MATERIALIZED (
@@ -99,7 +99,7 @@ SELECT count(*) FROM pruned;
 WITH old AS MATERIALIZED (
     SELECT r.id FROM {prefix}runs r
     WHERE r.id < :end_id::uuid AND r.status NOT IN ('pending', 'running', 'paused')
-        AND coalesce(r.last_fire_at, r.fire_at) < :before
+        AND coalesce(r.last_fire_at, r.fire_at) < :before AND (r.cause <> 'manual' OR r.created_at < :before)
     ORDER BY r.id LIMIT :limit::bigint
     FOR UPDATE SKIP LOCKED
 ), pruned AS (

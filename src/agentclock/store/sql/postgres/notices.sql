@@ -1,5 +1,4 @@
 -- name: insert_notices (since 5)
--- One that tells of a recovery is written only if the run before, in the order of their fires, went wrong.
 INSERT INTO {prefix}notices (
     id, webhook, kind, created_at, schedule_id, run_id, user_id, data, status, tries, next_try_at
 )
@@ -7,15 +6,19 @@ SELECT e.id, e.webhook, e.kind, e.created_at, e.schedule_id, e.run_id, e.user_id
     coalesce(:now::timestamptz, now())
 FROM unnest(
     :ids::text[], :webhooks::text[], :kinds::text[], :created_at::timestamptz[], :schedule_ids::text[],
-    :run_ids::uuid[], :user_ids::text[], :data::text[], :only_if_recovering::boolean[]
-) AS e (id, webhook, kind, created_at, schedule_id, run_id, user_id, data, only_if_recovering)
-WHERE NOT e.only_if_recovering OR (
+    :run_ids::uuid[], :user_ids::text[], :data::text[]
+) AS e (id, webhook, kind, created_at, schedule_id, run_id, user_id, data)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: recovered_runs (since 5)
+-- Those before which, in the order of their fires, a run went wrong.
+SELECT e.id FROM unnest(:ids::uuid[], :schedule_ids::text[]) AS e (id, schedule_id)
+WHERE (
     SELECT r.status FROM {prefix}runs r
-    WHERE r.schedule_id = e.schedule_id AND r.id < e.run_id AND r.cause <> 'backfill'
+    WHERE r.schedule_id = e.schedule_id AND r.id < e.id AND r.cause <> 'backfill'
         AND r.status IN ('success', 'failed', 'timeout', 'lost')
     ORDER BY r.id DESC LIMIT 1
-) IN ('failed', 'timeout', 'lost')
-ON CONFLICT (id) DO NOTHING;
+) IN ('failed', 'timeout', 'lost');
 
 -- local: claim_notices (since 5)
 WITH due AS MATERIALIZED (
@@ -35,6 +38,7 @@ UPDATE {prefix}notices n SET status = 'dead', next_try_at = NULL, error = e.erro
 FROM unnest(:ids::text[], :errors::text[]) AS e (id, error) WHERE n.id = e.id;
 
 -- name: settle_notices (since 5)
+-- Not "= 'pending'", lest the planner go through all pending ones instead of looking each up by its id.
 UPDATE {prefix}notices n SET
     status = e.status, next_try_at = e.next_try_at, status_code = e.status_code, error = e.error,
     delivered_at = CASE WHEN e.status = 'delivered' THEN coalesce(:now::timestamptz, now()) END
@@ -42,7 +46,7 @@ FROM unnest(
     :ids::text[], :tries::bigint[], :statuses::text[], :next_tries_at::timestamptz[], :status_codes::bigint[],
     :errors::text[]
 ) AS e (id, tries, status, next_try_at, status_code, error)
-WHERE n.id = e.id AND n.tries = e.tries AND n.status = 'pending';
+WHERE n.id = e.id AND n.tries = e.tries AND n.status NOT IN ('delivered', 'dead');
 
 -- name: hasten_notices (since 5)
 UPDATE {prefix}notices n SET next_try_at = coalesce(:now::timestamptz, now())

@@ -15,6 +15,9 @@ FROM (
 ) n
 LEFT JOIN {prefix}schedules s ON s.id = n.schedule_id;
 
+-- name: newest_audit (since 5)
+SELECT (SELECT l.id FROM {prefix}audit_log l ORDER BY l.id DESC LIMIT 1);
+
 -- name: list_audit (since 5)
 SELECT {audit_columns} FROM {prefix}audit_log l WHERE {where} ORDER BY l.id DESC LIMIT :limit OFFSET :offset;
 

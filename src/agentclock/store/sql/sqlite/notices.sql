@@ -1,16 +1,18 @@
 -- name: insert_notices (since 5)
--- One that tells of a recovery is written only if the run before, in the order of their fires, went wrong.
 INSERT INTO {prefix}notices (
     id, webhook, kind, created_at, schedule_id, run_id, user_id, data, status, tries, next_try_at
-)
-SELECT :id, :webhook, :kind, :created_at, :schedule_id, :run_id, :user_id, :data, 'pending', 0, :now
-WHERE NOT :only_if_recovering OR (
-    SELECT r.status FROM {prefix}runs r
-    WHERE r.schedule_id = :schedule_id AND r.id < :run_id AND r.cause <> 'backfill'
-        AND r.status IN ('success', 'failed', 'timeout', 'lost')
-    ORDER BY r.id DESC LIMIT 1
-) IN ('failed', 'timeout', 'lost')
+) VALUES (:id, :webhook, :kind, :created_at, :schedule_id, :run_id, :user_id, :data, 'pending', 0, :now)
 ON CONFLICT (id) DO NOTHING;
+
+-- name: recovered_runs (since 5)
+-- Those before which, in the order of their fires, a run went wrong.
+SELECT json_extract(e.value, '$[0]') FROM json_each(:runs) e
+WHERE (
+    SELECT r.status FROM {prefix}runs r
+    WHERE r.schedule_id = json_extract(e.value, '$[1]') AND r.id < json_extract(e.value, '$[0]')
+        AND r.cause <> 'backfill' AND r.status IN ('success', 'failed', 'timeout', 'lost')
+    ORDER BY r.id DESC LIMIT 1
+) IN ('failed', 'timeout', 'lost');
 
 -- local: due_notices (since 5)
 SELECT n.id FROM {prefix}notices n
