@@ -18,22 +18,18 @@ import structlog
 from agentclock.accounts import Accounts
 from agentclock.auditing import AuditLog
 from agentclock.backfilling import Backfilling
+from agentclock.calling import CallRules
 from agentclock.core.actors import Actor
 from agentclock.core.cron import CronError
 from agentclock.core.errors import (
     Conflict,
     CorruptRow,
-    Forbidden,
-    InvalidField,
     NotFound,
 )
 from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
 from agentclock.core.model import DAY_SECONDS, Instant, Json, Reason, Run, Schedule, Target
-from agentclock.core.origins import is_absolute, origin_fault, read_origin
-from agentclock.core.owners import foreign_call
 from agentclock.core.planning import plan_forfeit
-from agentclock.core.references import forbidden_secrets
 from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
@@ -56,6 +52,8 @@ from agentclock.timing import (
 from agentclock.triggering import Triggering
 
 ZONE_BATCH: Final = 500
+#: The fields that say where a schedule calls.
+_PLACE: Final = frozenset({"target", "endpoint"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +104,7 @@ class Scheduler:
         self._reader = RunReader(store, clock=clock, watch=watch)
         self.accounts: Final = Accounts(store, history_days=history_days)
         self.backfills: Final = Backfilling(store, wakeup=wakeup, entropy=entropy)
+        self._calls = CallRules(targets, origins=origins, secrets=secrets)
         # One run now. What belongs to it stands in a module of its own.
         triggering = Triggering(
             store,
@@ -115,17 +114,14 @@ class Scheduler:
             engine_runs=self._engine_runs,
             entropy=entropy,
             max_age_seconds=trigger_max_age_seconds,
-            check_payload=self._check_secrets,
+            check_payload=self._calls.check_secrets,
         )
         self.trigger: Final = triggering.trigger
         self.find_by_name: Final = triggering.find
         self.audit: Final = AuditLog(store)
         self.owners: Final = Owners(store, clock)
         self._entropy = entropy
-        self._targets = targets
-        self._secrets = secrets
         self._schedules_per_owner = schedules_per_owner
-        self._origins = frozenset(str(read_origin(origin)) for origin in origins)
         self._log = structlog.get_logger("agentclock.scheduler")
 
     # schedules
@@ -232,8 +228,7 @@ class Scheduler:
                 return schedule
             load_zone(schedule.timezone)
             parse_cron(schedule.cron_expr or "")
-            _check_claim(schedule)
-            self._check_secrets(schedule, schedule.target.payload)
+            self._calls.check_words(schedule)
             return rearmed(replace(schedule, enabled=True, disabled_reason=None), now)
 
         return await self._write(schedule_id, change, user_id, by=by)
@@ -305,7 +300,7 @@ class Scheduler:
 
     @property
     def targets(self) -> Collection[str]:
-        return self._targets
+        return self._calls.targets
 
     async def refresh_zone_data(self) -> int:
         """Recomputes the next fires that rest on other zone data than ours, and answers how many schedules that
@@ -333,23 +328,12 @@ class Scheduler:
 
     def _changed(self, schedule: Schedule, values: Mapping[str, Any], now: Instant) -> Schedule:
         """`schedule` with `values` (wire names) in place of its own."""
-        if "target" in values and values["target"] not in self._targets:
-            known = ", ".join(sorted(self._targets))
-            raise InvalidField("target", f"unknown target {values['target']!r}: known are {known}")
-        if "endpoint" in values and (fault := origin_fault(values["endpoint"], self._origins)):
-            raise InvalidField("endpoint", fault)
         changed = with_values(schedule, values)
+        if _PLACE & values.keys():
+            self._calls.check_place(changed)
         if TARGET_FIELDS & values.keys():
-            _check_claim(changed)
-            self._check_secrets(changed, changed.target.payload)
+            self._calls.check_words(changed)
         return retimed(changed, values, now)
-
-    def _check_secrets(self, schedule: Schedule, payload: Json) -> None:
-        """Raises Forbidden."""
-        called = schedule.target
-        allowed = () if is_absolute(called.endpoint) else self._secrets.get(called.name, ())
-        if fault := forbidden_secrets(payload, schedule.user_id, allowed):
-            raise Forbidden(fault)
 
     async def _write(
         self,
@@ -378,12 +362,6 @@ class Scheduler:
     def _tell(self, schedule_id: str) -> None:
         self._wakeup()
         self._publish(ScheduleChanged(schedule_id=schedule_id))
-
-
-def _check_claim(schedule: Schedule) -> None:
-    """A schedule speaks for its owner and nobody else. Raises Forbidden."""
-    if fault := foreign_call(schedule.target, schedule.user_id):
-        raise Forbidden(fault)
 
 
 def _forfeited(schedule: Schedule, missed: Run) -> FiresAbsent:

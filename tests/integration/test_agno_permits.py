@@ -330,7 +330,7 @@ async def test_what_a_schedule_calls_can_write_nothing_here(db: SqliteDb) -> Non
     drafts = {
         "/schedules": AT_ONCE | {"name": "made by a schedule"},
         "/schedules/by-name/anything/trigger": {},
-        "/owners/root/revoke": {},
+        "/owners/eve/revoke": {},
     }
     async with living(app) as client:
         for number, (endpoint, payload) in enumerate(drafts.items()):

@@ -88,6 +88,7 @@ async def scene(**settings: Any) -> AsyncIterator[Scene]:
     async with FakeAgentOS() as agentos:
         configured = Settings(
             database=":memory:",
+            lease_seconds=600,  # the clock here takes a minute at once
             targets={
                 "default": {"base_url": agentos.base_url},
                 "hooks": {"base_url": agentos.base_url, "kind": "http"},
@@ -320,3 +321,5 @@ async def test_owners_are_listed_with_what_their_tokens_grant() -> None:
         assert again == rows[4]
         assert (await here.post("/owners/zoe/restore", here.root))["revoked_at"] is None
         assert (await here.client.post("/owners/a%00b/revoke", headers=here.root)).status_code == 422
+        workload = await here.post("/owners/spiffe:%252F%252Ftest%252fclock/revoke", here.root)
+        assert workload["user_id"] == "spiffe://test/clock"

@@ -30,7 +30,7 @@ from agentclock.cli.server import Server
 from agentclock.config import Settings
 
 GET = b"GET /length HTTP/1.1\r\nhost: x\r\n\r\n"
-HUGE = 8_388_608
+HUGE = 33_554_432
 
 
 @dataclass(slots=True)
@@ -327,7 +327,7 @@ async def test_who_reads_slowly_gets_everything(life: Life) -> None:
             read += len(await client.reader.read(4_096))
     while read < HUGE:
         read += len(await client.reader.read(65_536))
-    assert seconds > 10 * TAKEN_SECONDS
+    assert seconds > 2 * TAKEN_SECONDS
 
 
 @pytest.mark.parametrize("size", [100_000, 6_000_000])

@@ -113,8 +113,8 @@ async def test_it_is_tried_for_three_days_and_then_given_up(
     assert row.error == "no connection"
     assert 3 * 24 * HOUR < (clock.now() - began) / SECOND < 4 * 24 * HOUR
     assert counted == [("ops", "failed")] * 9 + [("ops", "dead")]
-    said = [(line["event"], line["log_level"]) for line in logs]
-    assert said == [("notice_failed", "warning")] + [("notice_failed", "debug")] * 8 + [("notice_dead", "error")]
+    said = [line["event"] for line in logs if line["log_level"] != "debug"]
+    assert said == ["notice_failed", "notice_dead"]
     assert len(set(receiver.tried)) == 1
 
 

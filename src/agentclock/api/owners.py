@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from fastapi import Path
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from agentclock.api.auth import TheCaller
 from agentclock.api.parameters import Cursor, Limit, PageNumber
@@ -17,7 +18,14 @@ from agentclock.core.owners import Owner as OwnerRow
 from agentclock.ports import PageRequest
 from agentclock.scheduler import Scheduler
 
-UserId: TypeAlias = Annotated[str, Path(description="Id of the owner: the `sub` of their tokens.", max_length=512)]
+UserId: TypeAlias = Annotated[
+    str,
+    Path(description="Id of the owner: the `sub` of their tokens. A slash in it is written %252F.", max_length=512),
+    AfterValidator(lambda text: _SLASH.sub("/", text)),
+]
+
+#: What is left of %252F in a path: %2F itself ends there, since servers take it for the slash between two parts.
+_SLASH: Final = re.compile("%2[fF]")
 
 
 class Owner(BaseModel):

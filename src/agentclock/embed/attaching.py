@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from agentclock.api import RequestLimits, build_router
 from agentclock.api.auth import Guard
 from agentclock.app import Clockwork, assemble
+from agentclock.auth.permits import OwnerPermits
 from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
 from agentclock.embed.layer import Layer
@@ -44,7 +45,8 @@ def attach(
         named[name] = {"base_url": target} if isinstance(target, str) else target
     loaded = Settings.load(database=database, targets=named, **settings)
     join_host_logging(loaded.log_level)
-    clockwork = assemble(loaded, app=app, token=token)
+    # Who may is the guard's to say. It is not here at a fire; whom somebody has revoked is known all the same.
+    clockwork = assemble(loaded, app=app, token=token, permits=lambda store: OwnerPermits(store, by_scopes=False))
     embed(app, clockwork, guard=guard, prefix=prefix)
     return clockwork
 
