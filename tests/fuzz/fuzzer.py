@@ -108,13 +108,19 @@ class Pool:
             "pairs": [f"{row['schedule_id']} {row['id']}" for row in [*runs, *backfills]],
         }
 
-    def fill(self, case: Case, choice: int) -> None:
-        """Puts ids of what is there into the path, for three cases out of four."""
-        parameters = case.path_parameters or {}
+    def fill(self, case: Case, choice: int, mode: GenerationMode) -> None:
+        """Puts ids of what is there into the path, for three cases out of four. What is wrong stays wrong: names may
+        be, ids not."""
+        parameters = dict(case.path_parameters or {})
+        if mode is GenerationMode.NEGATIVE:
+            parameters.pop("name", None)
         if choice % 4 == 0 or not parameters:
             return
         known = {name: self._ids[name] for name in parameters if self._ids.get(name)}
-        case.path_parameters = {**parameters, **{name: ids[choice % len(ids)] for name, ids in known.items()}}
+        case.path_parameters = {
+            **(case.path_parameters or {}),
+            **{name: ids[choice % len(ids)] for name, ids in known.items()},
+        }
         if len(known) == 2 and self._ids["pairs"]:
             schedule_id, other_id = self._ids["pairs"][choice % len(self._ids["pairs"])].split()
             (other,) = known.keys() - {"schedule_id"}
@@ -206,7 +212,7 @@ class _Shots:
         )
         @given(case=cases, choice=st.integers(0, 10_000))
         def shoot(case: Case, choice: int) -> None:
-            self.pool.fill(case, choice)
+            self.pool.fill(case, choice, mode)
             if mode is GenerationMode.POSITIVE:
                 self.pool.amend(case, choice)
             self._shoot(case)

@@ -144,6 +144,19 @@ async def test_what_a_path_allows_is_told(path: str, allowed: str) -> None:
         assert answer.json() == {"detail": "Method Not Allowed"}
 
 
+async def test_errors_outside_of_our_routes_have_our_shape() -> None:
+    app = create_app(assemble(Settings.load(database=":memory:")))
+
+    async def fail() -> None:
+        raise RuntimeError("hunter2")
+
+    app.add_api_route("/fail", fail)
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:7777") as client:
+        answer = await client.get("/fail")
+    assert (answer.status_code, answer.json()) == (500, {"detail": "Internal server error"})
+
+
 async def test_a_worker_that_is_asked_for_its_state_has_limits_too() -> None:
     settings = Settings.load(database=":memory:", requests_per_second=0.001, request_burst=1)
     app = create_status_app(assemble(settings))

@@ -19,7 +19,8 @@ from agentclock.ports import AuditFilter, PageRequest
 from agentclock.scheduler import Scheduler
 
 Actions = Annotated[list[Action] | None, Query(max_length=32, description="Repeat it for several.")]
-Id = Annotated[str | None, Query(max_length=64)]
+ScheduleOnly = Annotated[str | None, Query(max_length=64, description="Only what was done to this schedule.")]
+RunOnly = Annotated[str | None, Query(max_length=64, description="Only what was done to this run.")]
 
 
 class AuditEntry(BaseModel):
@@ -51,8 +52,8 @@ class AuditRoutes:
         caller: TheCaller,
         actor: Annotated[str | None, Query(max_length=255, description="Who did it.")] = None,
         action: Actions = None,
-        schedule_id: Id = None,
-        run_id: Id = None,
+        schedule_id: ScheduleOnly = None,
+        run_id: RunOnly = None,
         since: Time = None,
         until: Time = None,
         limit: Limit = 100,

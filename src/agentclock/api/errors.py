@@ -74,6 +74,11 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
     return _answer(status, detail)
 
 
+async def unexpected(request: Request, error: Exception) -> JSONResponse:
+    """The handler of errors outside of our routes."""
+    return error_response(error, request)
+
+
 def _meaning(error: Exception) -> tuple[HTTPStatus, str]:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
     match error:

@@ -83,9 +83,9 @@ class NoticeRoutes:
     async def list_notices(
         self,
         caller: TheCaller,
-        status: NoticeStatus | None = None,
-        webhook: Annotated[str | None, Query(max_length=64)] = None,
-        schedule_id: Annotated[str | None, Query(max_length=64)] = None,
+        status: Annotated[NoticeStatus | None, Query(description="Only those that stand so.")] = None,
+        webhook: Annotated[str | None, Query(max_length=64, description="Only of this webhook.")] = None,
+        schedule_id: Annotated[str | None, Query(max_length=64, description="Only about this schedule.")] = None,
         limit: Limit = 100,
         page: PageNumber = 1,
         cursor: Cursor = None,

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from agentclock import __version__
 from agentclock.api import Guard, RequestLimits, TrailingSlash, add_routes, build_metrics_router, build_status_router
 from agentclock.api.clients import Proxies, RealClients
+from agentclock.api.errors import unexpected
 from agentclock.api.headers import SafeHeaders
 from agentclock.api.limits import LimitedRates, Rates
 from agentclock.api.paths import method_not_allowed
@@ -60,6 +61,7 @@ def _empty_app(clockwork: Clockwork) -> FastAPI:
 
     app = FastAPI(title="agentclock", version=__version__, summary="The clock AI agents run by.", lifespan=lifespan)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, method_not_allowed)
+    app.add_exception_handler(Exception, unexpected)
     _add_layers(app, clockwork)
     return app
 

@@ -63,10 +63,10 @@ class SafetySettings(BaseSettings):
     header_seconds: float = Field(default=10, ge=1, le=300, description="A request's head must arrive within this.")
     body_seconds: float = Field(default=30, ge=1, le=3_600, description="A request's body must arrive within this.")
     requests_per_second: float = Field(
-        default=200, ge=0, le=1_000_000, description="Requests of one client, on average; 0: no limit."
+        default=500, ge=0, le=1_000_000, description="Requests of one client, on average; 0: no limit."
     )
     request_burst: int = Field(
-        default=1_000, ge=1, le=1_000_000, description="Requests that one client may make at once."
+        default=5_000, ge=1, le=1_000_000, description="Requests that one client may make at once."
     )
     failures_per_second: float = Field(
         default=10, ge=0, le=1_000_000, description="Requests of one client that lack valid credentials; 0: no limit."
@@ -74,9 +74,9 @@ class SafetySettings(BaseSettings):
     failure_burst: int = Field(
         default=1_000, ge=1, le=1_000_000, description="Requests without credentials that one client may make at once."
     )
-    streams_per_client: int = Field(default=50, ge=1, le=100_000, description="Open event streams of one client.")
+    streams_per_client: int = Field(default=200, ge=1, le=100_000, description="Open event streams of one client.")
     connections_per_client: int = Field(
-        default=500, ge=1, le=100_000, description="Open connections of one client's address."
+        default=1_000, ge=1, le=100_000, description="Open connections of one client's address."
     )
     client_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Open connections of all clients; open files may allow fewer."

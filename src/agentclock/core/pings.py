@@ -32,7 +32,12 @@ def ping_url_fault(text: str) -> str | None:
         return "is not a URL that can be read"
     if parts.scheme not in ("http", "https") or not host:
         return "must be an absolute URL that begins with http:// or https://"
-    if "@" in parts.netloc:
+    return _unwelcome(text, parts.netloc)
+
+
+def _unwelcome(text: str, authority: str) -> str | None:
+    """What a ping URL must not have, or None."""
+    if "@" in authority:
         return "must not contain a user name or a password: everybody who may read schedules could read them"
     if "#" in text:
         return "must not have a fragment ('#')"

@@ -31,9 +31,13 @@ _OCTETS: Final = (
     f"%[c-dC-D][0-9a-fA-F]{_OCTET}|%[eE][0-9a-fA-F](?:{_OCTET}){{2}}|%[fF][0-7](?:{_OCTET}){{3}}|%[89a-fA-F][0-9a-fA-F]"
 )
 
-#: A line break, also one with the escapes of JSON, and the blanks after it.
-_FOLD: Final = re.compile(r"(?:[\r\n]|\\[rn])+[ \t]*")
-_MARKS: Final = re.compile(r"[\\&%\r\n]")
+#: Line breaks with the blanks after them, as they are and with the escapes of JSON.
+_FOLDS: Final = (
+    re.compile(r"\r\n[\r\n \t]*"),
+    re.compile(r"\n[\r\n \t]*"),
+    re.compile(r"\\\\*[rn](?:\\+[rn]|[ \t])*"),
+)
+_MARKS: Final = re.compile(r"[\\&%\n]")
 
 #: The beginning of an escape at the end of a text; what follows decides what it is.
 _OPEN: Final = re.compile(
@@ -76,8 +80,9 @@ class Reader:
             yield from self._inner(reading, _ORDERS)
 
     def _inner(self, reading: Reading, orders: Mapping[str, Any]) -> Iterator[Reading]:
-        if (unfolded := reading.read(_FOLD, "", is_unfolded=True)) is not None:
-            yield unfolded
+        for fold in _FOLDS:
+            if (unfolded := reading.read(fold, "", is_unfolded=True)) is not None:
+                yield unfolded
         for layer, others in orders.items():
             inner = reading.read(*self._layers[layer])
             if inner is not None:

@@ -53,9 +53,7 @@ class PostgresDatabase:
         self._steps = load_migrations("postgres", schema=schema)
         self._doubts = Doubts()
         self._queries = Queries("postgres", schema=schema)
-        self._pool = PostgresPool(
-            dsn, self._queries, size=pool_size, pooler=pooler, subscriptions=tuple(subscriptions)
-        )
+        self._pool = PostgresPool(dsn, self._queries, size=pool_size, pooler=pooler, subscriptions=tuple(subscriptions))
 
     # life
 
