@@ -58,6 +58,10 @@ ARGUMENTS: Final = {
     "NotFound": ("Schedule",),
     "NotPaused": ("running",),
     "SchemaBehind": (4,),
+    "LimitReached": ("Too many schedules", 10),
+    "TooLarge": (1_000,),
+    "TooOld": (60,),
+    "TooManyRequests": (1.0,),
 }
 SETTING_HEADS: Final = ("setting", "environment variable", "value", "default", "meaning")
 OTHER_VARIABLES: Final = frozenset({"AGENTCLOCK_CONFIG", "AGENTCLOCK_DEMO_MODEL", "AGENTCLOCK_TEST_PG_URL"})

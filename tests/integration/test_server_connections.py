@@ -16,6 +16,7 @@ from typing import Any, Self
 import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
+from tests.processes import until
 
 from agentclock.cli.connections import (
     HEAD_BYTES,
@@ -129,8 +130,9 @@ class Life:
 
     async def reached(self, count: int, *, arrived: int = 0) -> None:
         """The server has `count` connections, each of which has got so many bytes of what it reads now."""
-        while len(self.connections()) != count or any(one._arrived < arrived for one in self.connections()):
-            await asyncio.sleep(0)
+        await until(
+            lambda: len(self.connections()) == count and all(one._arrived >= arrived for one in self.connections())
+        )
 
     def sweep(self, seconds: float = 0.0) -> None:
         """It is that much later."""
@@ -206,8 +208,7 @@ async def test_a_body_that_never_ends_ends(life: Life, seconds: float) -> None:
     assert life.app.left == 0
     life.sweep(seconds)
     assert await client.ended() == (408, {"detail": "Request Timeout"})
-    while not life.app.left:
-        await asyncio.sleep(0)
+    await until(lambda: life.app.left)
 
 
 HEADS = {
@@ -305,8 +306,7 @@ async def test_who_never_reads_is_cut_off(life: Life) -> None:
     await client.reader.readexactly(1)
     client.writer.transport.pause_reading()
     (connection,) = life.connections()
-    while not connection.cycle.response_complete:
-        await asyncio.sleep(0)
+    await until(lambda: connection.cycle.response_complete)
     life.sweep()
     life.sweep(TAKEN_SECONDS - 1)
     assert life.connections()
@@ -353,8 +353,7 @@ async def test_a_body_that_nobody_wants_is_read_only_so_far(life: Life) -> None:
     await client.send(head, b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
     assert (await client.answer())[0] == 401
     with pytest.raises(ConnectionError):
-        for _ in range(64):
-            await client.send(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+        await client.send(*[b"100000\r\n" + b"x" * 0x100000 + b"\r\n"] * 64)
 
 
 async def test_what_follows_a_body_counts_for_nothing(life: Life) -> None:
@@ -374,3 +373,11 @@ async def test_nothing_but_http_is_spoken(life: Life) -> None:
 async def test_the_server_does_not_say_what_it_is(life: Life) -> None:
     client = await life.client(GET)
     assert b"\r\nserver:" not in (await client.reader.readuntil(b"\r\n\r\n")).lower()
+
+
+async def test_answers_are_sent_at_once(life: Life) -> None:
+    await life.client()
+    await life.reached(1)
+    (connection,) = life.connections()
+    connected = connection.transport.get_extra_info("socket")
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

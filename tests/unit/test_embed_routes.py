@@ -181,3 +181,28 @@ def test_routes_know_no_name_of_an_annex() -> None:
     assert isinstance(app, Starlette)
     app.add_route("/named/{x}", lambda _: PlainTextResponse(""), name="named")
     assert app.url_path_for("named", x=1) == "/named/1"
+
+
+def test_what_the_host_has_beside_schedules_stays_its_own() -> None:
+    def both(theirs: FastAPI, prefix: str = "") -> tuple[Any, Any]:
+        router = our_router()
+
+        @router.get("/other")
+        async def other() -> str:
+            return "ours"
+
+        @router.post("/other")
+        async def post_other() -> str:
+            return "ours"
+
+        put_in_front(theirs, router, prefix=prefix)
+        client = TestClient(theirs)
+        return client.get(f"{prefix}/other").json(), client.post(f"{prefix}/other").json()
+
+    app = FastAPI()
+    app.include_router(their_router())
+    assert both(app) == ("theirs", "ours")
+    assert TestClient(app).get("/schedules").json() == ["ours"]
+    elsewhere = FastAPI()
+    elsewhere.include_router(their_router())
+    assert both(elsewhere, "/clock") == ("ours", "ours")

@@ -345,6 +345,12 @@ def test_a_call_may_name_its_owner_or_nobody(payload: Any) -> None:
     assert foreign_call(Target(endpoint="/sessions?user_id=ada", payload=payload), "ada") is None
 
 
+def test_what_a_payload_claims_is_repeated_in_part_only() -> None:
+    fault = foreign_call(Target(endpoint="/x", payload={"user_id": "x" * 1_000_000}), "ada")
+    assert fault is not None
+    assert len(fault) < 300
+
+
 async def test_what_one_trigger_said_does_not_stop_the_schedule() -> None:
     note = TriggerNote(has_payload=True, payload={"user_id": "eve"})
     claim = claim_of(payload=note.payload, note=note)

@@ -33,8 +33,6 @@ from agentclock.embed import embed
 from agentclock.logs import join_host_logging
 
 _ROOT: Final = "/schedules"
-#: Paths of ours that are not below it.
-_BESIDE_ROOT: Final = frozenset({"/runs", "/audit", "/owners", "/webhooks", "/webhooks/notices"})
 #: The attribute of a database object that leads to its `_Tools`.
 _KEPT_AS: Final = "_agentclock_tools"
 #: The attribute of an AgentOS with the settings of the agentclock that it got.
@@ -224,7 +222,7 @@ def _drop_agnos(app: Starlette) -> None:
 
 def _check_covered(app: Starlette, *, may_cover: bool) -> None:
     found = {path for route in app.router.routes for path in _paths(route)}
-    others = sorted(path for path in found if _is_below_root(path) or path in _BESIDE_ROOT)
+    others = sorted(path for path in found if _is_below_root(path))
     if others and not may_cover:
         raise ConfigError([f"on_route_conflict: the app has routes where agentclock's are: {', '.join(others)}"])
     if others:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from agentclock.core.model import Instant, Json, Target
+
+#: So much of what a payload claims is repeated in errors.
+_SHOWN: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,9 @@ def foreign_claim(payload: Json, owner: str | None) -> str | None:
     claimed = payload.get("user_id") if isinstance(payload, dict) else None
     if owner is None or claimed in (None, owner):
         return None
-    return f"the payload claims to be user {claimed!r}, but the schedule belongs to {owner!r}: leave user_id out"
+    shown = repr(claimed)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return f"the payload claims to be user {shown}, but the schedule belongs to {owner!r}: leave user_id out"
 
 
 def foreign_call(target: Target, owner: str | None) -> str | None:

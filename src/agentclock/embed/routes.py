@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+#: Here a route of the host gives way: it is what we have come for.
+_OURS: Final = "/schedules"
 
 
 class Frontage:
@@ -94,7 +98,11 @@ class BesideAnnex:
 
 
 def put_in_front(app: Starlette, router: APIRouter, *, prefix: str) -> Frontage:
-    """Makes the routes of `router` the first of `app`; in a FastAPI app they are in its documentation as well."""
+    """Makes the routes of `router` the first of `app`; in a FastAPI app they are in its documentation as well.
+
+    What the host has at a path of ours outside /schedules stays the host's: such words are not ours alone.
+    """
+    _leave_to_host(app, router, prefix)
     if not isinstance(app, FastAPI):
         frontage = Frontage(app, [Annex(router, prefix)], router, prefix)
         frontage.place()
@@ -105,6 +113,31 @@ def put_in_front(app: Starlette, router: APIRouter, *, prefix: str) -> Frontage:
     frontage.place()
     _document(app, frontage)
     return frontage
+
+
+def _leave_to_host(app: Starlette, router: APIRouter, prefix: str) -> None:
+    taken = {(path, method) for route in app.router.routes for path, method in _places(route)}
+    left = [
+        route
+        for route in router.routes
+        if not getattr(route, "path", "").startswith(_OURS)
+        and any((prefix + path, method) in taken for path, method in _places(route))
+    ]
+    if left:
+        router.routes[:] = [route for route in router.routes if route not in left]
+        paths = sorted({f"{prefix}{getattr(route, 'path', '')}" for route in left})
+        log = structlog.get_logger("agentclock.embed")
+        log.warning("routes_left_to_host", paths=paths, detail="the app has routes of its own there; see `prefix`")
+
+
+def _places(route: BaseRoute) -> Iterator[tuple[str, str]]:
+    """Path and method of a route, or of those in a router that was included as one."""
+    included = getattr(route, "original_router", None)
+    if included is not None:
+        for inner in included.routes:
+            yield from _places(inner)
+    for method in getattr(route, "methods", None) or ():
+        yield getattr(route, "path", ""), method
 
 
 def _document(app: FastAPI, frontage: Frontage) -> None:

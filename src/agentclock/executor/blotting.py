@@ -68,7 +68,7 @@ class Blotter:
 
     def spans(self, text: str) -> list[Span]:
         """Where secrets stand in `text`, in order; those that overlap are one."""
-        if not self._forms:
+        if not self.hides(text):
             return []
         found = (
             span

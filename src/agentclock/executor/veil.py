@@ -86,8 +86,9 @@ class _Held:
     undecided: int = 0
 
     def decide(self, name: str, text: str) -> None:
-        data: dict[str, Json] = {**self.said.data, name: text}
-        self.said = replace(self.said, data=data)
+        if text != self.said.data[name]:
+            data: dict[str, Json] = {**self.said.data, name: text}
+            self.said = replace(self.said, data=data)
         self.undecided -= 1
 
 
