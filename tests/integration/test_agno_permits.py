@@ -78,7 +78,7 @@ async def test_by_scopes_the_newest_token_counts(db: SqliteDb) -> None:
     async with living(app) as client:
         made = await made_by(client, as_user("bob", *MAY_ALL))
         assert (await run_of(client, made["id"]))["status"] == "success"
-        await client.get("/schedules", headers=as_user("bob", "schedules:read", "agents:other:run"))
+        await client.get("/schedules", headers=as_user("bob", "schedules:read", "schedules:write", "agents:other:run"))
         await assert_refused(client, made["id"], "'bob'", "agents:greeter:run")
         enabled = await client.post(f"/schedules/{made['id']}/enable", headers=as_user("bob", *MAY_ALL))
         assert enabled.status_code == 200

@@ -272,3 +272,13 @@ async def test_an_answer_that_is_no_http(monkeypatch: pytest.MonkeyPatch) -> Non
             assert LITERAL not in repr(outcome)
             assert not Blotter([LITERAL]).hides(repr(outcome))
             assert "did not answer in HTTP" in (outcome.error or "")
+
+
+async def test_whoever_asks_whether_a_target_answers_is_told_of_missing_secrets(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with executor_for(echo.url, headers={"X-Key": "${secret:KEY}"}) as executor:
+        assert await executor.reachable("default") == "secret 'KEY' is not known: set AGENTCLOCK_SECRET_KEY"
+        monkeypatch.setenv("AGENTCLOCK_SECRET_KEY", LITERAL)
+        assert await executor.reachable("default") is None
+    assert LITERAL in echo.heard[-1]

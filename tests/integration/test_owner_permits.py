@@ -155,7 +155,7 @@ async def test_what_the_newest_token_lacks_no_older_one_brings_back() -> None:
         made = await here.post("/schedules", here.ada, DRAFT, status=201)
         wide = here.ada
         here.clock.advance(10)
-        await here.client.get("/schedules", headers=here.token("ada", "schedules:read"))
+        await here.client.get("/schedules", headers=here.token("ada", "schedules:read", "schedules:write"))
         await here.client.get("/schedules", headers=wide)
         refused = await here.next_run(made["id"])
         assert refused.status is RunStatus.FAILED
@@ -169,6 +169,14 @@ async def test_what_the_newest_token_lacks_no_older_one_brings_back() -> None:
         assert (await here.next_run(made["id"])).status is RunStatus.SUCCESS
 
 
+async def test_a_token_that_only_reads_says_nothing_of_what_may_be_called() -> None:
+    async with scene() as here:
+        made = await here.post("/schedules", here.ada, DRAFT, status=201)
+        here.clock.advance(10)
+        await here.client.get("/schedules", headers=here.token("ada", "schedules:read"))
+        assert (await here.next_run(made["id"])).status is RunStatus.SUCCESS
+
+
 async def test_who_was_never_seen_has_nothing_called_and_nobody_has_no_need_of_it() -> None:
     async with scene() as here:
         zoes = await here.clockwork.scheduler.create(DRAFT, user_id="zoe")
@@ -177,7 +185,7 @@ async def test_who_was_never_seen_has_nothing_called_and_nobody_has_no_need_of_i
         runs = (await here.clockwork.store.list_runs(RunFilter(schedule_id=zoes.id), PageRequest())).items
         refused = await here.settled(runs[0].id)
         assert refused.status is RunStatus.FAILED
-        assert "no token of theirs was seen" in (refused.error or "")
+        assert "no token of theirs that may write" in (refused.error or "")
 
 
 async def test_a_revoked_owners_paused_run_is_not_continued() -> None:
@@ -307,14 +315,14 @@ async def test_a_schedule_without_an_owner_speaks_for_whom_its_payload_names() -
 async def test_owners_are_listed_with_what_their_tokens_grant() -> None:
     async with scene() as here:
         for name in ("carl", "ada", "berta"):
-            await here.client.get("/schedules", headers=here.token(name, "schedules:read"))
+            await here.client.get("/schedules", headers=here.token(name, "schedules:read", "schedules:write"))
         await here.post("/owners/zoe/revoke", here.root)
         first = (await here.client.get("/owners?limit=3", headers=here.root)).json()
         rest = (await here.client.get(f"/owners?cursor={first['meta']['next_cursor']}", headers=here.root)).json()
         rows = first["data"] + rest["data"]
         assert [row["user_id"] for row in rows] == ["ada", "berta", "carl", "root", "zoe"]
         assert first["meta"]["total_count"] == 5
-        assert rows[0]["scopes"] == ["schedules:read"]
+        assert rows[0]["scopes"] == ["schedules:read", "schedules:write"]
         assert rows[0]["issued_at"] == "2026-01-01T00:00:00.000Z"
         assert (rows[4]["scopes"], rows[4]["issued_at"], rows[4]["revoked_by"]) == ([], None, "root")
         again = await here.post("/owners/zoe/revoke", here.token("other", "agent_os:admin"))

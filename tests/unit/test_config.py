@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,18 @@ def test_an_unknown_setting_is_told_with_those_that_exist_there(tmp_path: Path) 
     assert nested.endswith("no such setting; known are " + ", ".join(sorted(TargetEntry.model_fields)))
     assert "concurency" in top
     assert "concurrency, connection_limit, connections_per_client" in top
+
+
+def test_what_is_wrong_is_said_without_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "hunter2-hunter2"
+    monkeypatch.setenv("AGENTCLOCK_WEBHOOKS", f'{{"ops": {{"secret": "{secret}"')
+    with pytest.raises(ConfigError, match='for field "webhooks"') as told:
+        Settings.load()
+    assert secret not in str(told.value)
+    monkeypatch.delenv("AGENTCLOCK_WEBHOOKS")
+    for targets in ({"a": {"base_url": "http://a", "token": [secret]}}, {"a": {"base_url": f"http://u:{secret}@a"}}):
+        monkeypatch.setenv("AGENTCLOCK_TARGETS", json.dumps(targets))
+        monkeypatch.setenv("AGENTCLOCK_PORT", secret)
+        with pytest.raises(ConfigError) as told:
+            Settings.load()
+        assert secret not in str(told.value)

@@ -59,7 +59,7 @@ class AgnoGuard:
     async def _note(self, request: Request, permission: Permission) -> None:
         """Who only reads is not kept from it by a database that cannot be written."""
         grant = permissions.grant_of(request)
-        if self._owners is None or grant is None:
+        if self._owners is None or grant is None or not grant.may_schedule:
             return
         try:
             await self._owners.seen(grant.user_id, grant.scopes, grant.issued_at)

@@ -39,6 +39,7 @@ from starlette.applications import Starlette
 
 from agentclock.core.errors import Conflict, Forbidden, Unauthenticated, Unavailable
 from agentclock.core.model import Instant, Target, TargetType
+from agentclock.core.scopes import permits
 from agentclock.owners import issued_at_of
 
 #: Stands before a role that a token claims, among the scopes that are noted of its owner.
@@ -54,6 +55,12 @@ class Grant:
     scopes: tuple[str, ...]
     issued_at: Instant | None
     authority: RunAuthorization | None = None
+
+    @property
+    def may_schedule(self) -> bool:
+        """Whether schedules can be made with it: a token that only reads says nothing of what they may have called.
+        What roles allow is known elsewhere."""
+        return any(scope.startswith(_ROLE) for scope in self.scopes) or permits(self.scopes, "schedules:write")
 
 
 async def authenticate(request: Request, settings: AgnoAPISettings) -> None:

@@ -83,7 +83,10 @@ class TokenGuard:
             raise
 
     async def _note(self, claims: TokenClaims, permission: Permission) -> None:
-        """Who only reads is not kept from it by a database that cannot be written."""
+        """A token that cannot make schedules says nothing of what they may have called. Who only reads is not kept from
+        it by a database that cannot be written."""
+        if not permits(claims.scopes, Permission.WRITE):
+            return
         try:
             await self._seen(claims.subject, claims.scopes, claims.issued_at)
         except StoreUnavailable:

@@ -37,8 +37,9 @@ class OwnerPermits:
         wanted = scope_to_call(schedule.target, is_agentos=schedule.target.name in self._agentos)
         if owner is None:
             return (
-                f"the owner {schedule.user_id!r} is not known here: no token of theirs was seen. They have to send any "
-                f"request with a token that has the scope {wanted}, and enable the schedule again"
+                f"the owner {schedule.user_id!r} is not known here: no token of theirs that may write schedules was "
+                f"seen. They have to send any request with one that has the scope {wanted}, and enable the schedule "
+                "again"
             )
         if permits(owner.scopes, wanted):
             return None

@@ -29,6 +29,9 @@ _SHORTEST_FOLDED: Final = 16
 #: Parts of a header such as `session=...` are secrets by themselves if they are no shorter.
 _SHORTEST_PART: Final = 8
 
+#: A character takes up no more than this, escaped several times over.
+_LONGEST_ESCAPE: Final = 40
+
 _SCHEMES: Final = frozenset({"basic", "bearer", "bot", "token", "apikey", "api-key", "key", "negotiate", "digest"})
 
 Span = tuple[int, int]
@@ -90,6 +93,8 @@ class Blotter:
         First as such texts should be withheld, then as they should be kept in mind: a few letters could be the
         beginning of anything in base64, and tell nobody anything.
         """
+        offset = max(len(text) - self._longest * _LONGEST_ESCAPE, 0)
+        text = text[offset:]
         withheld = begun = len(text)
         for reading in self._reader.readings(text) if self._forms else ():
             for end in reading.ends():
@@ -98,7 +103,7 @@ class Blotter:
                 for start, is_telling in self._beginnings_in(reading, end):
                     begun = min(begun, start)
                     withheld = min(withheld, start) if is_telling else withheld
-        return withheld, min(withheld, begun)
+        return offset + withheld, offset + min(withheld, begun)
 
     def text(self, text: str, *, is_cut: bool = False) -> str:
         """`is_cut`: it had more to it, so that at its end may be the larger part of a secret."""

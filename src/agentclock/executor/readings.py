@@ -35,7 +35,7 @@ _OCTETS: Final = (
 _FOLDS: Final = (
     re.compile(r"\r\n[\r\n \t]*"),
     re.compile(r"\n[\r\n \t]*"),
-    re.compile(r"\\\\*[rn](?:\\+[rn]|[ \t])*"),
+    re.compile(r"\\\\{0,7}[rn](?:\\{1,8}[rn]|[ \t])*"),
 )
 _MARKS: Final = re.compile(r"[\\&%\n]")
 
