@@ -51,7 +51,8 @@ RUN_SHAPE: dict[str, Any] = {
     "fire_at": str, "last_fire_at": TEXT_OR_NULL, "fire_count": int, "cause": str, "reason": TEXT_OR_NULL,
     "available_at": TEXT_OR_NULL, "worker": TEXT_OR_NULL, "metrics": (dict, type(None)), "attempts": list,
     "paused_at": TEXT_OR_NULL, "approval_due_at": TEXT_OR_NULL, "approval": (list, type(None)),
-    "cancel_requested": bool, "usage": (dict, type(None)),
+    "cancel_requested": bool, "usage": (dict, type(None)), "triggered_by": TEXT_OR_NULL,
+    "trigger_reason": TEXT_OR_NULL,
 }  # fmt: skip
 ATTEMPT_SHAPE: dict[str, Any] = {
     "number": int, "status": str, "started_at": str, "completed_at": TEXT_OR_NULL, "status_code": INT_OR_NULL,
@@ -514,9 +515,9 @@ async def test_a_preferred_wait_is_a_wish(
 ) -> None:
     trigger, waits = here.scheduler.trigger, []
 
-    async def watched(schedule_id: str, *, wait_seconds: float, user_id: str | None, **_: object) -> RunDetail:
+    async def watched(schedule_id: str, *_: object, wait_seconds: float, **__: object) -> RunDetail:
         waits.append(wait_seconds)
-        return await trigger(schedule_id, user_id=user_id)
+        return await trigger(schedule_id)
 
     monkeypatch.setattr(here.scheduler, "trigger", watched)
     async with client_of(app_of(here, trigger_wait_seconds=25)) as client:

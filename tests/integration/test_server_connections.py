@@ -231,7 +231,7 @@ async def test_heads_that_are_too_large_or_wrong(life: Life, status: int, head: 
         found, body = await client.ended()
     assert found == status
     assert body.keys() == {"detail"}
-    assert [line["log_level"] for line in lines] == ["debug"]
+    assert {line["log_level"] for line in lines} <= {"debug"}
     assert await life.served()
 
 

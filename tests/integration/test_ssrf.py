@@ -165,8 +165,18 @@ def test_a_base_url_in_disguise_stops_the_start(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "168.63.129.16"])
-async def test_a_metadata_service_is_not_called_whatever_is_listed(host: str, sentinel: Sentinel) -> None:
-    url = f"http://{host}:{sentinel.port}"
+def test_a_metadata_service_stops_the_start_whatever_is_listed(host: str) -> None:
+    target = TargetSettings(name="default", base_url=f"http://{host}", kind="http", networks=("0.0.0.0/0", "::/0"))
+    with pytest.raises(ConfigError, match="nothing allows requests to that"):
+        TargetExecutor({"default": target}, networks=("169.254.169.254", "fd00:ec2::254"))
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "168.63.129.16"])
+async def test_a_name_of_a_metadata_service_is_not_called_whatever_is_listed(
+    address: str, names: Names, sentinel: Sentinel
+) -> None:
+    names.known["meta.test"] = [address]
+    url = f"http://meta.test:{sentinel.port}"
     target = TargetSettings(name="default", base_url=url, kind="http", networks=("0.0.0.0/0", "::/0"))
     executor = TargetExecutor({"default": target}, networks=("169.254.169.254", "fd00:ec2::254"))
     outcome = await executor.execute(recorder("/latest/meta-data", None, method="GET").context)

@@ -191,7 +191,7 @@ def test_known_secrets_are_in_no_line(lines: Lines, log_format: LogFormat, monke
         int("hunter2-hunter2")
     except ValueError as error:
         log.exception("loop_failed", error=error)
-        logging.getLogger("uvicorn.error").exception("in hunter2-hunter2's request %s", "hunter2%2Dhunter2")
+        logging.getLogger("somebody.else").exception("in hunter2-hunter2's request %s", "hunter2%2Dhunter2")
     ours.flush()
     logging.getLogger().handlers = before
     text = written.getvalue()
