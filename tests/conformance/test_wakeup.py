@@ -156,7 +156,7 @@ async def test_it_reconnects_and_wakes_for_what_was_missed(
     sender.send()
     await asyncio.to_thread(chaos_server.start)
     await bell.next()
-    assert listener.state == "ok"
+    await becomes(listener, "ok")
     await becomes(sender, "ok")
     bell.rings = 0
     sender.send()
