@@ -50,7 +50,7 @@ sim: setup ## simulated weeks with failures on both stores: SEEDS=500, SEED=7, S
 chaos: setup ## real processes, kill -9, cut connections, then a checker: MINUTES=10, WORKERS=3, SEED=7
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --workers $(or $(WORKERS),3) $(if $(SEED),--seed $(SEED))
 
-trouble: setup ## single failures of real processes, as tests (slow)
+trouble: setup ## single failures of real processes, and several AgentOS workers, as tests (slow)
 	$(PYTEST) tests/chaos
 
 fuzz: setup ## requests made out of the OpenAPI document: REQUESTS=20000, STORE=sqlite, SEED=7

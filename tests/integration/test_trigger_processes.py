@@ -38,7 +38,8 @@ async def test_two_hundred_at_once_with_one_key_at_two_processes(database: str) 
     assert target.attempts == [1]
 
 
-async def test_a_clock_that_repeats_itself_for_a_day_past_a_crash(database: str) -> None:
+async def test_a_clock_that_repeats_itself_for_a_day_past_a_crash(tmp_path: Path) -> None:
+    database = str(tmp_path / "agentclock.db")
     async with Target() as target:
         target.pause = asyncio.Event()
         async with serving(database, target) as serve:
