@@ -327,6 +327,7 @@ async def test_what_was_answered_survives_a_kill(open_store: OpenStore, chaos_se
     with pytest.raises(StoreUnavailable):
         await work()
     await asyncio.to_thread(chaos_server.start)
+    await answered(store)
     assert len(settled) > 20
     for run_id in settled:
         assert (await run_of(store, run_id)).status is RunStatus.SUCCESS
@@ -344,6 +345,7 @@ async def test_a_transaction_cut_off_leaves_nothing(open_store: OpenStore, chaos
     with pytest.raises(StoreUnavailable):
         await store._pool.transact(None, work)
     await asyncio.to_thread(chaos_server.start)
+    await answered(store)
     assert (await store.list_schedules(ScheduleFilter(), ALL)).total_count == 2
 
 
