@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from agentclock.core.errors import Forbidden, InvalidField
-from agentclock.core.model import Json, Schedule
+from agentclock.core.model import Schedule
 from agentclock.core.origins import is_absolute, origin_fault, read_origin
 from agentclock.core.owners import foreign_call
 from agentclock.core.references import forbidden_secrets
@@ -35,11 +35,7 @@ class CallRules:
         """It speaks for its owner and nobody else, and names no secrets that are not for it. Raises Forbidden."""
         if fault := foreign_call(schedule.target, schedule.user_id):
             raise Forbidden(fault)
-        self.check_secrets(schedule, schedule.target.payload)
-
-    def check_secrets(self, schedule: Schedule, payload: Json) -> None:
-        """Raises Forbidden."""
         called = schedule.target
         allowed = () if is_absolute(called.endpoint) else self._secrets.get(called.name, ())
-        if fault := forbidden_secrets(payload, schedule.user_id, allowed):
+        if fault := forbidden_secrets(called.payload, schedule.user_id, allowed):
             raise Forbidden(fault)

@@ -114,7 +114,7 @@ class Scheduler:
             engine_runs=self._engine_runs,
             entropy=entropy,
             max_age_seconds=trigger_max_age_seconds,
-            check_payload=self._calls.check_secrets,
+            check_call=self._calls.check_words,
         )
         self.trigger: Final = triggering.trigger
         self.find_by_name: Final = triggering.find

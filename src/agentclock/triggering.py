@@ -16,11 +16,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from agentclock.core.actors import Actor, name_of
-from agentclock.core.errors import Conflict, EngineStopped, Forbidden, InvalidField, NotFound, ScheduleDisabled, TooOld
+from agentclock.core.errors import Conflict, EngineStopped, InvalidField, NotFound, ScheduleDisabled, TooOld
 from agentclock.core.events import RunChanged
 from agentclock.core.ids import uuid7
-from agentclock.core.model import DAY_SECONDS, SECOND, Instant, Json, Overlap, Schedule, TriggerNote
-from agentclock.core.owners import foreign_claim
+from agentclock.core.model import DAY_SECONDS, SECOND, Instant, Overlap, Schedule, TriggerNote
 from agentclock.core.planning import Plan, Situation, plan_trigger
 from agentclock.core.storable import payload_fault, text_fault
 from agentclock.core.triggers import PayloadMode, TriggerKey, is_too_old, merged
@@ -34,8 +33,8 @@ AHEAD_SECONDS: Final = 60
 KEY_LENGTH: Final = 255
 REASON_LENGTH: Final = 1024
 
-#: Raises what keeps a payload from being sent for this schedule.
-PayloadCheck: TypeAlias = Callable[[Schedule, Json], None]
+#: Raises what keeps a schedule from being called as it is.
+CallCheck: TypeAlias = Callable[[Schedule], None]
 
 
 def _sound(text: str) -> str:
@@ -89,7 +88,7 @@ class TriggerDraft(BaseModel):
 
 class Triggering:
     """`engine_runs`: whether some engine executes runs, here or elsewhere. `max_age_seconds`: how old an occurrence
-    may be unless the trigger says so itself. `check_payload`: what else a payload must not say."""
+    may be unless the trigger says so itself. `check_call`: asked of the schedule with the payload that the run gets."""
 
     def __init__(
         self,
@@ -101,7 +100,7 @@ class Triggering:
         engine_runs: Callable[[], Awaitable[bool]],
         entropy: Callable[[int], bytes] = os.urandom,
         max_age_seconds: int = DAY_SECONDS,
-        check_payload: PayloadCheck = lambda _schedule, _payload: None,
+        check_call: CallCheck = lambda _: None,
     ) -> None:
         self._store = store
         self._reader = reader
@@ -110,7 +109,7 @@ class Triggering:
         self._engine_runs = engine_runs
         self._entropy = entropy
         self._max_age_seconds = max_age_seconds
-        self._check_payload = check_payload
+        self._check_call = check_call
 
     async def find(self, name: str, *, user_id: str | None = None, owner: str | None = None) -> Schedule:
         """The schedule with this name, of `user_id` alone if that is given. `owner`: whose, for callers who see several
@@ -202,9 +201,7 @@ class Triggering:
             payload = merged(payload, draft.payload) if is_merge else draft.payload
             if fault := payload_fault(payload):
                 raise InvalidField("payload", f"The merged payload {fault}")
-        if claim := foreign_claim(payload, schedule.user_id):
-            raise Forbidden(claim)
-        self._check_payload(schedule, payload)
+        self._check_call(replace(schedule, target=replace(schedule.target, payload=payload)))
         return TriggerNote(
             reason=draft.reason, by=name_of(by), has_payload=has_payload, payload=payload if has_payload else None
         )
