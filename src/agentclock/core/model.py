@@ -239,10 +239,11 @@ class Instruction:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerNote:
     """What the trigger of a manual run said of it. `payload` counts instead of the schedule's if `has_payload`: it is
-    the whole one, merged already. `by`: who triggered it."""
+    the whole one, merged already. `by`: who triggered it. `retry_of`: the run that it does again."""
 
     reason: str | None = None
     by: str | None = None
+    retry_of: str | None = None
     has_payload: bool = False
     payload: Json = None
 

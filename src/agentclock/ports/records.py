@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from enum import StrEnum
+from typing import Generic, TypeAlias, TypeVar
 
 from agentclock.core.audit import Action
 from agentclock.core.errors import CorruptRow
-from agentclock.core.model import Cause, Claim, Instant, Json, Run, RunStatus, Schedule, Usage
+from agentclock.core.model import Cause, Claim, Instant, Json, Reason, Run, RunStatus, Schedule, Usage
 from agentclock.core.notices import NoticeStatus
 from agentclock.core.planning import Absence, Plan, Situation
 
 Row = TypeVar("Row")
 
+#: The pure function that decides what becomes of a schedule; called inside the store's transaction with the
+#: locked schedule, what is known of its runs, and the ruling time.
+PlanFunction = Callable[[Schedule, Situation, Instant], Plan]
+
+#: Likewise for a change of a schedule's own fields.
+ChangeFunction = Callable[[Schedule, Instant], Schedule]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleFilter:
     """`target` matches the named base URL, the agent, team or workflow id, or the whole endpoint. `name`: the whole
-    name, exactly; `name_contains`: a part of it, in any case."""
+    name, exactly; `name_contains`: a part of it, in any case. `text`: a part of name, description, endpoint or a tag,
+    in any case. `managed_by`: exactly."""
 
     user_id: str | None = None
     name: str | None = None
@@ -26,13 +35,24 @@ class ScheduleFilter:
     name_contains: str | None = None
     tag: str | None = None
     target: str | None = None
+    text: str | None = None
+    managed_by: str | None = None
+
+
+class ScheduleOrder(StrEnum):
+    """NEXT_FIRE: soonest first, those that are due for nothing last. NAME: in any case."""
+
+    NEWEST = "newest"
+    NEXT_FIRE = "next_fire"
+    NAME = "name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """`since` and `until` bound the fire time: since <= fire_at < until."""
+    """`since` and `until` bound the fire time: since <= fire_at < until. `schedule_ids`: of one of these."""
 
     schedule_id: str | None = None
+    schedule_ids: tuple[str, ...] | None = None
     user_id: str | None = None
     statuses: tuple[RunStatus, ...] = ()
     causes: tuple[Cause, ...] = ()
@@ -90,12 +110,92 @@ class Page(Generic[Row]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunMark:
+    """A run without what may be large, for strips, timelines, figures. `total_tokens` and `cost` of all its attempts,
+    None: nobody said, or they were not asked for."""
+
+    run_id: str
+    schedule_id: str
+    cause: Cause
+    status: RunStatus
+    fire_at: Instant
+    last_fire_at: Instant | None = None
+    fire_count: int = 1
+    attempt: int = 0
+    created_at: Instant = 0
+    available_at: Instant | None = None
+    started_at: Instant | None = None
+    completed_at: Instant | None = None
+    worker: str | None = None
+    reason: Reason | None = None
+    total_tokens: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinCount:
+    """`fires` fires that became `status` in bin number `number`, counted from 0."""
+
+    number: int
+    status: RunStatus
+    fires: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A run that failed, timed out or was lost. `error`: its first 2,000 characters."""
+
+    run_id: str
+    schedule_id: str
+    status: RunStatus
+    fire_at: Instant
+    completed_at: Instant | None = None
+    status_code: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """How many there are of what. `next_fire`: the schedule that is due next, None: nothing is."""
+
+    enabled: int
+    disabled: int
+    pending: int
+    running: int
+    paused: int
+    next_fire: Schedule | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsertSchedule:
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSchedule:
+    schedule_id: str
+    change: ChangeFunction
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSchedule:
+    schedule_id: str
+
+
+#: One step of `Store.write_schedules`.
+ScheduleWrite: TypeAlias = InsertSchedule | ChangeSchedule | DeleteSchedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One incarnation of a worker: `id` is new at every start, `name` is for people (host and process)."""
+    """One incarnation of a worker: `id` is new at every start, `name` is for people (host and process). `slots`: how
+    many runs it executes at a time, None: it did not say."""
 
     id: str
     name: str
     app_version: str
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +204,6 @@ class WorkerRow:
     started_at: Instant
     lease_until: Instant
     running: int
-
-
-#: The pure function that decides what becomes of a schedule; called inside the store's transaction with the
-#: locked schedule, what is known of its runs, and the ruling time.
-PlanFunction = Callable[[Schedule, Situation, Instant], Plan]
-
-#: Likewise for a change of a schedule's own fields.
-ChangeFunction = Callable[[Schedule, Instant], Schedule]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

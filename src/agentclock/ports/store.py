@@ -19,19 +19,25 @@ from agentclock.ports.records import (
     AuditFilter,
     Backlog,
     Beat,
+    BinCount,
     ChangeFunction,
     Claimed,
     EventBatch,
     EventCursor,
+    Failure,
     Fired,
     ForeignRun,
     LoggedEvent,
     NoticeFilter,
+    Overview,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
+    RunMark,
     ScheduleFilter,
+    ScheduleOrder,
+    ScheduleWrite,
     StoreHealth,
     Triggered,
     UsageTotal,
@@ -89,7 +95,28 @@ class Store(Protocol):
     async def delete_schedule(self, schedule_id: str, user_id: str | None = None, *, by: Actor | None = None) -> bool:
         """Gone for every reader at once; its pending runs are cancelled; its history is purged later."""
 
-    async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]: ...
+    async def write_schedules(
+        self,
+        writes: Sequence[ScheduleWrite],
+        *,
+        user_id: str | None = None,
+        by: Actor | None = None,
+        owner_limit: int | None = None,
+    ) -> list[Schedule | None]:
+        """All of it or nothing, each as the method for one would do it; answers the schedules as they are now (None: it
+        was deleted). Deletions go first, so that names are free. `user_id` narrows changes and deletions.
+
+        Raises what those methods raise; NotFound also for a schedule to delete that is gone.
+        """
+
+    async def list_schedules(
+        self, where: ScheduleFilter, page: PageRequest, order: ScheduleOrder = ScheduleOrder.NEWEST
+    ) -> Page[Schedule]: ...
+
+    async def schedule_names(self, schedule_ids: Sequence[str]) -> dict[str, str]:
+        """Of those that exist, and of deleted ones that are not purged yet."""
+
+    async def overview(self, user_id: str | None = None) -> Overview: ...
 
     async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:
         """Newest first; of a deleted schedule, too. What older code wrote leaves a gap in the versions. A revision that
@@ -217,6 +244,27 @@ class Store(Protocol):
 
     async def runs_by_id(self, run_ids: Sequence[str]) -> list[Run]:
         """Those that exist and can be read, in no order."""
+
+    async def marks(
+        self,
+        schedule_ids: Sequence[str],
+        *,
+        limit: int,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        with_usage: bool = False,
+    ) -> dict[str, list[RunMark]]:
+        """The newest `limit` runs of each of these schedules with since <= fire_at < until, newest first."""
+
+    async def count_fires(self, where: RunFilter, bins: int) -> list[BinCount]:
+        """The fires of history, whatever became of them, in `bins` bins of equal length between `where.since` and
+        `where.until` (both needed); bins and states without any are left out."""
+
+    async def failures(self, where: RunFilter, limit: int) -> list[Failure]:
+        """Runs that failed, timed out or were lost (`where.statuses` narrows that), newest first."""
+
+    async def held_runs(self, worker_ids: Sequence[str], limit: int) -> dict[str, list[RunMark]]:
+        """What these workers have in hand, at most `limit` each, oldest first."""
 
     async def recent_runs(self, since: Instant, limit: int) -> list[Run]:
         """Active runs, and those that fired at or after `since`: the newest `limit` of each, in no order."""
