@@ -17,10 +17,12 @@ from agentclock.api.limits import LimitedRates, Rates
 from agentclock.api.paths import method_not_allowed
 from agentclock.app.clockwork import Clockwork
 from agentclock.app.guarding import keep_strangers_out, make_guard
+from agentclock.ui import add_dashboard
 
 
 def create_app(clockwork: Clockwork, *, guard: Guard | None = None) -> FastAPI:
-    """The API on its own app; its lifespan starts and stops the clockwork. `guard` None: as the settings say.
+    """API and dashboard on an app of their own; its lifespan starts and stops the clockwork. `guard` None: as the
+    settings say.
 
     Raises ConfigError.
     """
@@ -38,6 +40,8 @@ def create_app(clockwork: Clockwork, *, guard: Guard | None = None) -> FastAPI:
         webhooks=clockwork.webhooks.desk,
         limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )
+    if settings.dashboard_path != "off":
+        add_dashboard(app, home=settings.dashboard_path or "/")
     return app
 
 

@@ -36,6 +36,7 @@ from agentclock.core.errors import ConfigError
 from agentclock.core.pings import ping_url_fault
 
 _WEBHOOK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_DASHBOARD_PATH = re.compile(r"/|(/[A-Za-z0-9_.-]+)+")
 
 
 class Settings(SafetySettings):
@@ -133,6 +134,12 @@ class Settings(SafetySettings):
         default=None,
         description="Export traces with OpenTelemetry; none: if OTEL_EXPORTER_OTLP_ENDPOINT is set.",
     )
+    dashboard_path: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Where the dashboard is: a path such as /scheduler; none: / of `agentclock serve`, /scheduler inside "
+        "another app; off: nowhere.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = LogFormat.TEXT
 
@@ -149,6 +156,13 @@ class Settings(SafetySettings):
         if unfit:
             raise ValueError(f"a target's name has 1 to {NAME_LENGTH} characters, unlike {unfit[0]!r}")
         return targets
+
+    @field_validator("dashboard_path")
+    @classmethod
+    def _check_dashboard_path(cls, path: str | None) -> str | None:
+        if path is not None and path != "off" and not _DASHBOARD_PATH.fullmatch(path):
+            raise ValueError("is a path of letters, digits, '_', '-' and '.' such as /scheduler, or off")
+        return path
 
     @field_validator("webhooks")
     @classmethod

@@ -19,6 +19,7 @@ from agentclock.embed.layer import Layer
 from agentclock.embed.life import Life
 from agentclock.embed.routes import Annex, BesideAnnex, Frontage, put_in_front
 from agentclock.logs import join_host_logging
+from agentclock.ui import Dashboard
 
 
 def attach(
@@ -61,7 +62,7 @@ def embed(
     that has a clockwork already or has begun to serve.
     """
     life = Life(clockwork, clockwork.executor.host)
-    router = _router(clockwork, guard) if routes else None
+    router = _router(clockwork, guard, prefix) if routes else None
     if isinstance(app, Starlette):
         if problem := _unfit(app):
             raise ConfigError([problem])
@@ -90,9 +91,9 @@ def _unfit(app: Starlette) -> str | None:
     return None
 
 
-def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
+def _router(clockwork: Clockwork, guard: Guard | None, prefix: str) -> APIRouter:
     settings = clockwork.settings
-    return build_router(
+    router = build_router(
         clockwork.scheduler,
         clockwork.runs,
         clockwork.hub,
@@ -101,3 +102,7 @@ def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
         webhooks=clockwork.webhooks.desk,
         limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )
+    if settings.dashboard_path != "off":
+        dashboard = Dashboard(api_root=prefix, home=prefix + (settings.dashboard_path or "/scheduler"))
+        router.include_router(dashboard.router(prefix))
+    return router

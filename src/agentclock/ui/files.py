@@ -1,0 +1,52 @@
+"""The dashboard's files, read once, compressed once."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    media_type: str
+    body: bytes
+    gzipped: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """`files` by their paths such as `screens/run.js`; `version` changes whenever one of them does."""
+
+    files: Mapping[str, File]
+    version: str
+
+
+def load_bundle() -> Bundle:
+    found = dict(_walk(files("agentclock.ui") / "static", ""))
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(f"{path}\0".encode() + found[path].body)
+    return Bundle(files=found, version=digest.hexdigest()[:12])
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, File]]:
+    for entry in folder.iterdir():
+        path = prefix + entry.name
+        suffix = f".{entry.name.rpartition('.')[2]}"
+        if entry.is_dir():
+            yield from _walk(entry, f"{path}/")
+        elif suffix in _TYPES:
+            body = entry.read_bytes()
+            yield path, File(media_type=_TYPES[suffix], body=body, gzipped=gzip.compress(body, 9, mtime=0))

@@ -1,0 +1,187 @@
+/**
+ * The frame around all screens: navigation, connection, theme, session, and which screen is shown.
+ * @module
+ */
+import { get, listeners } from "./api.js";
+import { toast } from "./dialogs.js";
+import { fromNow } from "./format.js";
+import { bind, startKeys } from "./keys.js";
+import { byId, every, fill, h, say } from "./lib.js";
+import { startLive } from "./live.js";
+import { currentRoute, go, link } from "./router.js";
+import { connection, emit, on, session } from "./store.js";
+
+/**
+ * A screen shows itself in `root` until `signal` is aborted. It may answer what to do when only its query changes;
+ * otherwise it is shown anew.
+ * @typedef {import("./router.js").Route} Route
+ * @typedef {{update?: (route: Route) => void}} Shown
+ * @typedef {{show: (root: HTMLElement, route: Route, signal: AbortSignal) => Promise<Shown | void> | Shown | void}} Screen
+ */
+
+/** First word of the path, whether more follows, the screen, its title. @type {[RegExp, () => Promise<Screen>, string][]} */
+const SCREENS = [
+  [/^$/, () => import("./screens/overview.js"), "Overview"],
+  [/^schedules$/, () => import("./screens/schedules.js"), "Schedules"],
+  [/^schedules\/new$/, () => import("./screens/editor.js"), "New schedule"],
+  [/^schedules\/[^/]+\/edit$/, () => import("./screens/editor.js"), "Edit schedule"],
+  [/^schedules\/[^/]+$/, () => import("./screens/schedule.js"), "Schedule"],
+  [/^runs$/, () => import("./screens/runs.js"), "Runs"],
+  [/^runs\/[^/]+\/[^/]+$/, () => import("./screens/run.js"), "Run"],
+  [/^failures$/, () => import("./screens/failures.js"), "Failures"],
+  [/^figures$/, () => import("./screens/figures.js"), "Figures"],
+  [/^workers$/, () => import("./screens/workers.js"), "Workers"],
+  [/^login$/, () => import("./screens/login.js"), "Log in"],
+  [/^about$/, () => import("./screens/about.js"), "About"],
+];
+
+const forever = new AbortController().signal;
+/** @type {{key: string, control: AbortController, shown: Shown | void} | null} */
+let present = null;
+
+async function navigate() {
+  const route = currentRoute();
+  const key = route.path.map(encodeURIComponent).join("/");
+  if (present?.key === key && present.shown?.update) {
+    present.shown.update(route);
+    return;
+  }
+  present?.control.abort();
+  const control = new AbortController();
+  const mine = (present = { key, control, shown: undefined });
+  const [, load, title] = SCREENS.find(([pattern]) => pattern.test(key)) ?? [null, nowhere, "Not found"];
+  document.title = `${title} – agentclock`;
+  markPlace(route.path[0] ?? "");
+  const root = byId("main");
+  try {
+    const screen = await load();
+    if (control.signal.aborted) return;
+    fill(root);
+    root.dataset.screen = route.path[0] ?? "overview";
+    mine.shown = await screen.show(root, route, control.signal);
+    byId("arrived").textContent = title;
+  } catch (error) {
+    if (!control.signal.aborted) fail(root, /** @type {Error} */ (error));
+  }
+}
+
+/** @returns {Promise<Screen>} */
+async function nowhere() {
+  return { show: (root) => void fill(root, h("h1", null, "There is no such page"), h("p", null, h("a", { href: link([]) }, "To the overview"))) };
+}
+
+/** @param {HTMLElement} root @param {Error} error */
+function fail(root, error) {
+  fill(root, h("section", { class: "panel" }, h("h1", null, "This could not be shown"), h("p", { class: "error" }, error.message),
+    h("button", { type: "button", class: "primary", onclick: () => again() }, "Try again")));
+}
+
+function again() {
+  present = null;
+  void navigate();
+}
+
+/** @param {string} place */
+function markPlace(place) {
+  for (const anchor of document.querySelectorAll("#nav a")) {
+    const isHere = anchor.getAttribute("href") === (place ? `#/${place}` : "#/");
+    if (isHere) anchor.setAttribute("aria-current", "page");
+    else anchor.removeAttribute("aria-current");
+  }
+}
+
+function showConnection() {
+  const element = byId("connection");
+  const { state, trouble, since } = connection;
+  element.dataset.state = state;
+  say(byId("connection-word"), { live: "Live", connecting: "Connecting", away: "Away", idle: "Resting" }[state]);
+  const banner = byId("away");
+  banner.hidden = state !== "away";
+  document.body.classList.toggle("is-away", state === "away");
+  if (state === "away") {
+    say(banner, `The server cannot be reached since ${fromNow(since).replace(" ago", "")}${trouble ? ` (${trouble})` : ""}. What you see is as it was then; this page comes back by itself.`);
+  }
+}
+
+async function loadSession() {
+  try {
+    session.value = await get("/session");
+    emit("session");
+  } catch (error) {
+    // Without an answer the page shows what it can; the live stream asks again.
+    if (!(error instanceof Error)) throw error;
+  }
+}
+
+function showSession() {
+  const { value } = session;
+  const place = byId("who");
+  fill(place, !value || value.mode === "open" || value.mode === "host" && !value.name ? null
+    : value.authenticated ? h("a", { href: link(["about"]) }, value.name ?? "You")
+    : h("a", { href: link(["login"]) }, "Log in"));
+  if (value && !value.authenticated && currentRoute().path[0] !== "login") goToLogin();
+}
+
+function goToLogin() {
+  go(link(["login"], { next: location.hash }));
+}
+
+function startTheme() {
+  const choice = /** @type {HTMLSelectElement} */ (byId("theme"));
+  const apply = () => {
+    if (choice.value === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = choice.value;
+  };
+  choice.value = remembered("theme") ?? "auto";
+  choice.addEventListener("change", () => (remember("theme", choice.value), apply()));
+  apply();
+}
+
+/** Storage can be forbidden: then nothing is remembered. @param {string} name @returns {string | null} */
+export function remembered(name) {
+  try {
+    return localStorage.getItem(`agentclock.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} name @param {string} value */
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`agentclock.${name}`, value);
+  } catch {
+    toast("This browser does not let the page remember that.");
+  }
+}
+
+async function start() {
+  startTheme();
+  startKeys();
+  bind(forever, "Everywhere", [
+    ["g o", "overview", () => go("#/")],
+    ["g s", "schedules", () => go("#/schedules")],
+    ["g r", "runs", () => go("#/runs")],
+    ["g f", "failures", () => go("#/failures")],
+    ["g i", "figures", () => go("#/figures")],
+    ["g w", "workers", () => go("#/workers")],
+    ["n", "new schedule", () => go("#/schedules/new")],
+    ["c", "commands of this page", () => /** @type {HTMLElement | null} */ (document.querySelector('[data-shortcut="c"]'))?.click()],
+  ]);
+  on("connection", showConnection, forever);
+  on("session", showSession, forever);
+  every(() => connection.state === "away" && showConnection(), 1000, forever);
+  listeners.add((status) => {
+    if (status === 401 && session.value?.authenticated) void loadSession();
+  });
+  window.addEventListener("hashchange", navigate);
+  byId("skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));
+  const drawn = navigate();
+  await loadSession();
+  startLive();
+  await drawn;
+  const { startPalette } = await import("./palette.js");
+  startPalette(forever);
+}
+
+void start();

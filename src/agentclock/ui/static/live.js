@@ -1,0 +1,106 @@
+/**
+ * The one live stream of this page: it comes back by itself after an outage, a restart of the server or a laptop's
+ * sleep, and is closed while nobody can see the page.
+ * @module
+ */
+import { get, url } from "./api.js";
+import { changed, connected, connection, emit, session, snapshot } from "./store.js";
+
+/** A stream that ended is given so long to come back before the page says that the server is away. */
+const PATIENCE_MS = 3000;
+const RETRY_MS = 2000;
+/** A timer that is late by so much slept, and the connection with it. */
+const SLEPT_MS = 20000;
+
+/** @type {EventSource | null} */
+let source = null;
+let patience = 0;
+let retry = 0;
+
+/** Opens the stream and keeps it open. */
+export function startLive() {
+  document.addEventListener("visibilitychange", () => (document.hidden ? close("idle") : open()));
+  window.addEventListener("online", reopen);
+  window.addEventListener("pageshow", (event) => event.persisted && reopen());
+  let last = Date.now();
+  setInterval(() => {
+    if (Date.now() - last > SLEPT_MS && !document.hidden) reopen();
+    last = Date.now();
+  }, 5000);
+  if (!document.hidden) open();
+}
+
+export function stopLive() {
+  close("idle");
+}
+
+function reopen() {
+  close(connection.state === "away" ? "away" : "connecting");
+  open();
+}
+
+function open() {
+  clearTimeout(retry);
+  if (source || document.hidden || session.value?.authenticated === false) return;
+  if (connection.state === "idle") connected("connecting");
+  source = new EventSource(url("/schedules/events"));
+  source.addEventListener("open", isBack);
+  source.addEventListener("error", isLost);
+  hear("snapshot", (data) => {
+    isBack();
+    snapshot(data.runs);
+  });
+  hear("run", changed);
+  hear("schedule", (data) => emit("schedules", data));
+  hear("reset", () => emit("schedules", null));
+  hear("trouble", (data) => connected("away", String(data.detail ?? "")));
+}
+
+/** @param {string} state */
+function close(state) {
+  source?.close();
+  source = null;
+  clearTimeout(patience);
+  clearTimeout(retry);
+  patience = 0;
+  connected(/** @type {import("./store.js").Connection} */ (state), connection.trouble);
+}
+
+/**
+ * @param {string} name
+ * @param {(data: any) => void} handle
+ */
+function hear(name, handle) {
+  source?.addEventListener(name, (event) => {
+    const data = JSON.parse(/** @type {MessageEvent<string>} */ (event).data);
+    if (name !== "trouble" && connection.state !== "live") isBack();
+    handle(data);
+  });
+}
+
+function isBack() {
+  clearTimeout(patience);
+  patience = 0;
+  const wasAway = connection.state === "away";
+  connected("live");
+  // Lists may have missed changes that no stream remembers.
+  if (wasAway) emit("schedules", null);
+}
+
+function isLost() {
+  if (!patience) patience = window.setTimeout(() => connected("away", connection.trouble), PATIENCE_MS);
+  if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+  source = null;
+  retry = window.setTimeout(askWhy, RETRY_MS);
+}
+
+/** A stream that was refused for good: is somebody else logged in, or nobody any more? */
+async function askWhy() {
+  try {
+    session.value = await get("/session");
+    emit("session");
+    if (session.value?.authenticated) open();
+  } catch {
+    retry = window.setTimeout(askWhy, RETRY_MS);
+  }
+}
