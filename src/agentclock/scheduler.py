@@ -119,6 +119,8 @@ class Scheduler:
         self.trigger: Final = triggering.trigger
         self.find_by_name: Final = triggering.find
         self.audit: Final = AuditLog(store)
+        #: What this process's clock shows; what is due is ruled by the database's.
+        self.now: Final = clock.now
         self.owners: Final = Owners(store, clock)
         self._entropy = entropy
         self._schedules_per_owner = schedules_per_owner

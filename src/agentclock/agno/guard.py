@@ -12,8 +12,9 @@ from agno.os.settings import AgnoAPISettings
 from fastapi import Request
 
 from agentclock.agno import permissions
-from agentclock.api.auth import SCOPES, Caller, Permission
-from agentclock.core.errors import Forbidden, StoreUnavailable
+from agentclock.api.auth import SCOPES, Caller, Mode, Permission, Standing
+from agentclock.auth import KEY_HOLDER
+from agentclock.core.errors import Forbidden, StoreUnavailable, Unauthenticated
 from agentclock.core.model import Target
 from agentclock.owners import Owners
 
@@ -55,6 +56,33 @@ class AgnoGuard:
             await permissions.require_run(request, *target.component)
         else:
             await permissions.require_admin(request)
+
+    async def about(self, request: Request) -> Standing:
+        """Raises Unauthenticated."""
+        if not permissions.asks_for_credentials(request.app, self._settings):
+            return Standing(mode=Mode.OPEN, is_known=True, may=tuple(Permission))
+        try:
+            await permissions.authenticate(request, self._settings)
+        except Unauthenticated:
+            if "authorization" in request.headers:
+                raise
+            return Standing(mode=Mode.HOST)
+        name = permissions.caller_id(request)
+        return Standing(
+            mode=Mode.HOST,
+            is_known=True,
+            name=name or KEY_HOLDER,
+            user_id=name,
+            may=tuple([one for one in Permission if await self._may(request, one)]),
+            expires_at=permissions.expiry_of(request),
+        )
+
+    async def _may(self, request: Request, permission: Permission) -> bool:
+        if permissions.is_internal(request):
+            return permission is Permission.READ
+        if permissions.asks_for_scopes(request):
+            return await permissions.has_any(request, SCOPES[permission])
+        return permission is not Permission.ADMIN or permissions.scoped_user_id(request) is None
 
     async def _note(self, request: Request, permission: Permission) -> None:
         """Who only reads is not kept from it by a database that cannot be written."""

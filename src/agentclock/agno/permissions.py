@@ -38,12 +38,14 @@ from fastapi import HTTPException, Request
 from starlette.applications import Starlette
 
 from agentclock.core.errors import Conflict, Forbidden, Unauthenticated, Unavailable
-from agentclock.core.model import Instant, Target, TargetType
+from agentclock.core.model import SECOND, Instant, Target, TargetType
 from agentclock.core.scopes import permits
 from agentclock.owners import issued_at_of
 
 #: Stands before a role that a token claims, among the scopes that are noted of its owner.
 _ROLE: Final = "agno_role:"
+#: The last second of the year 9999.
+_LATEST_SECOND: Final = 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,14 @@ def caller_id(request: Request) -> str | None:
     return getattr(request.state, "user_id", None) or None
 
 
+def expiry_of(request: Request) -> Instant | None:
+    """Until when the caller's token is good, None: it does not say, or there is none."""
+    expires = (getattr(request.state, "claims", None) or {}).get("exp")
+    if isinstance(expires, bool) or not isinstance(expires, int | float) or not 0 <= expires <= _LATEST_SECOND:
+        return None
+    return int(expires * SECOND)
+
+
 def scoped_user_id(request: Request) -> str | None:
     """The owner to whose rows the caller is confined, None: not confined. Raises Forbidden."""
     with _in_our_words():
@@ -91,11 +101,17 @@ async def require_any(request: Request, scopes: Sequence[str]) -> None:
     """One of `scopes` is enough; where AgentOS asks for no scopes, so do we not. Raises Forbidden."""
     if not asks_for_scopes(request):
         return
+    if not await has_any(request, scopes):
+        await _deny(request, scopes, f"Insufficient permissions. Required scope(s): {' or '.join(scopes)}")
+
+
+async def has_any(request: Request, scopes: Sequence[str]) -> bool:
+    """Whether the caller has one of `scopes`, where AgentOS asks for such."""
     provider, context = _provider_for(request), _authorization_context(request)
     for scope in scopes:
         if await provider.aauthorize_route(context, [scope]):
-            return
-    await _deny(request, scopes, f"Insufficient permissions. Required scope(s): {' or '.join(scopes)}")
+            return True
+    return False
 
 
 async def require_run(request: Request, component: TargetType, component_id: str) -> None:

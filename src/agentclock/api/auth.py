@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
 
 from agentclock.core.actors import Actor
-from agentclock.core.model import Target
+from agentclock.core.model import Instant, Target
 
 
 class Permission(StrEnum):
@@ -51,6 +51,29 @@ class Caller:
         return Actor(self.name, self.source)
 
 
+class Mode(StrEnum):
+    """How callers show who they are. OPEN: nobody is asked. HOST: as the app says that agentclock lives in."""
+
+    OPEN = "open"
+    KEY = "key"
+    TOKEN = "token"
+    KEY_OR_TOKEN = "key_or_token"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Who a caller is found to be. `is_known`: the caller has shown it, or need not. `expires_at`: until when what was
+    shown is good, None: nobody knows, or for ever."""
+
+    mode: Mode
+    is_known: bool = False
+    name: str | None = None
+    user_id: str | None = None
+    may: tuple[Permission, ...] = ()
+    expires_at: Instant | None = None
+
+
 class Guard(Protocol):
     """Real: OpenGuard (everybody may do everything), TokenGuard (keys and tokens of our own), AgnoGuard (the rules of
     the AgentOS that hosts us)."""
@@ -62,9 +85,20 @@ class Guard(Protocol):
         """Whether the caller may have this target called. Raises Forbidden."""
 
 
+@runtime_checkable
+class Doorkeeper(Protocol):
+    """A guard that can say more of a caller than whether a single thing is allowed. All guards of ours are."""
+
+    async def about(self, request: Request) -> Standing:
+        """Who calls, also if that is nobody. Raises Unauthenticated for credentials that are not good."""
+
+
 class OpenGuard:
     async def admit(self, request: Request, permission: Permission) -> Caller:
         return Caller()
+
+    async def about(self, request: Request) -> Standing:
+        return Standing(mode=Mode.OPEN, is_known=True, may=tuple(Permission))
 
     async def may_call(self, request: Request, target: Target) -> None:
         """Everybody may."""

@@ -22,7 +22,7 @@ def client_key(host: str | None) -> str:
 
 
 class Proxies:
-    """Those whose X-Forwarded-For is believed. What any other client says of itself counts for nothing."""
+    """Those whose X-Forwarded-For and X-Forwarded-Proto are believed. What any other client says of itself counts for nothing."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         """`trusted`: addresses and networks. Raises ValueError."""
@@ -46,8 +46,19 @@ class Proxies:
         return host
 
 
+    def scheme_of(self, scope: Scope) -> str:
+        """By which the client came to the first trusted proxy, as far as the proxy next to us says."""
+        scheme: str = scope.get("scheme", "http")
+        if not self.trusts(scope["client"][0] if scope.get("client") else None):
+            return scheme
+        said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+        nearest = ",".join(said).rpartition(",")[2].strip().lower()
+        return nearest if nearest in ("http", "https") else scheme
+
+
 class RealClients:
-    """ASGI middleware: whoever asks a request for its client hears of the client, not of the proxy before us."""
+    """ASGI middleware: whoever asks a request for its client hears of the client, not of the proxy before us; likewise
+    for the scheme."""
 
     def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
         self._app = app
@@ -56,7 +67,8 @@ class RealClients:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (host := self._proxies.client_of(scope)) is not None:
             peer = scope["client"]
-            scope = {**scope, "client": peer if peer[0] == host else (host, 0)}
+            scheme = self._proxies.scheme_of(scope)
+            scope = {**scope, "client": peer if peer[0] == host else (host, 0), "scheme": scheme}
         await self._app(scope, receive, send)
 
 

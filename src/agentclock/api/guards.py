@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, assert_never
 
 from fastapi import Request
 
-from agentclock.api.auth import SCOPES, Caller, Permission
+from agentclock.api.auth import SCOPES, Caller, Mode, Permission, Standing
 from agentclock.api.clients import client_key
 from agentclock.auth import (
     KEY_HOLDER,
@@ -74,6 +74,32 @@ class TokenGuard:
             case _:
                 assert_never(identity)
 
+    async def about(self, request: Request) -> Standing:
+        """Raises Unauthenticated, Unavailable."""
+        if not any(name == b"authorization" for name, _ in request.scope["headers"]):
+            return Standing(mode=self._mode)
+        match identity := await self._identify(request):
+            case KeyHolder():
+                return Standing(mode=self._mode, is_known=True, name=KEY_HOLDER, may=tuple(Permission))
+            case Service():
+                return Standing(mode=self._mode, is_known=True, name=SERVICE, may=(Permission.READ,))
+            case TokenClaims():
+                return Standing(
+                    mode=self._mode,
+                    is_known=True,
+                    name=identity.subject,
+                    user_id=identity.subject,
+                    may=tuple(one for one in Permission if _has_any(identity, SCOPES[one])),
+                    expires_at=identity.expires_at,
+                )
+        assert_never(identity)
+
+    @property
+    def _mode(self) -> Mode:
+        if not self._authenticator.reads_tokens:
+            return Mode.KEY
+        return Mode.KEY_OR_TOKEN if self._authenticator.knows_keys else Mode.TOKEN
+
     async def _identify(self, request: Request) -> Identity:
         try:
             return await self._authenticator.identify(_bearer_of(request))
@@ -115,5 +141,9 @@ def _let_only_read(permission: Permission) -> None:
 
 def _require(claims: TokenClaims, *scopes: str) -> None:
     """One of `scopes` is enough."""
-    if not any(permits(claims.scopes, scope) for scope in scopes):
+    if not _has_any(claims, scopes):
         raise Forbidden(f"Insufficient permissions. Required scope(s): {' or '.join(scopes)}")
+
+
+def _has_any(claims: TokenClaims, scopes: Sequence[str]) -> bool:
+    return any(permits(claims.scopes, scope) for scope in scopes)

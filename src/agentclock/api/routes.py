@@ -19,6 +19,7 @@ from agentclock.api.run_schemas import Run
 from agentclock.api.runs import RunRoutes
 from agentclock.api.schedules import ScheduleRoutes
 from agentclock.api.schemas import ANSWERS, json_answer
+from agentclock.api.sessions import SessionRoutes
 from agentclock.api.streams import DESCRIPTION, EventStream
 from agentclock.api.watching import StreamRoutes
 from agentclock.live import Hub
@@ -77,6 +78,10 @@ def build_router(
     add(Permission.CANCEL, "POST", f"{one_run}/cancel", of_runs.cancel_schedule_run, 202, 404)
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
+    session = SessionRoutes(guard, scheduler.now)
+    add(None, "GET", "/session", session.get_session)
+    add(None, "POST", "/session", session.create_session)
+    add(None, "DELETE", "/session", session.delete_session, status_code=204, response_model=None)
     add(read, "GET", "/audit", AuditRoutes(scheduler).list_audit_entries, 409)
     owners = OwnerRoutes(scheduler)
     add(Permission.ADMIN, "GET", "/owners", owners.list_owners, 409)
@@ -104,7 +109,12 @@ def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
     }
 
     def add(
-        permission: Permission, method: str, path: str, endpoint: Callable[..., Any], *errors: int, **options: Any
+        permission: Permission | None,
+        method: str,
+        path: str,
+        endpoint: Callable[..., Any],
+        *errors: int,
+        **options: Any,
     ) -> None:
         codes = (401, 403, 414, 422, 429, 503, *errors)
         is_json = options.get("response_class") is None
@@ -112,7 +122,7 @@ def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
             path,
             endpoint,
             methods=[method],
-            dependencies=[Depends(Admission(guard, permission))],
+            dependencies=[] if permission is None else [Depends(Admission(guard, permission))],
             responses={code: answers[code] if is_json or code < 400 else json_answer(code) for code in codes},
             **options,
         )

@@ -11,10 +11,12 @@ from fastapi import FastAPI
 from agentclock import __version__
 from agentclock.api import Guard, RequestLimits, TrailingSlash, add_routes, build_metrics_router, build_status_router
 from agentclock.api.clients import Proxies, RealClients
+from agentclock.api.cookies import Sessions
 from agentclock.api.errors import unexpected
 from agentclock.api.headers import SafeHeaders
 from agentclock.api.limits import LimitedRates, Rates
 from agentclock.api.paths import method_not_allowed
+from agentclock.api.sessions import stranger
 from agentclock.app.clockwork import Clockwork
 from agentclock.app.guarding import keep_strangers_out, make_guard
 from agentclock.ui import add_dashboard
@@ -74,6 +76,7 @@ def _add_layers(app: FastAPI, clockwork: Clockwork) -> None:
     """What every request goes through, the innermost first."""
     settings = clockwork.settings
     app.add_middleware(TrailingSlash)
+    app.add_middleware(Sessions, public_url=settings.public_url, stranger=stranger)
     keep_strangers_out(app, settings)
     app.add_middleware(
         LimitedRates,

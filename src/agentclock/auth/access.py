@@ -35,6 +35,14 @@ class Authenticator:
         self._service_tokens = service_tokens
         self._reader = reader
 
+    @property
+    def knows_keys(self) -> bool:
+        return bool(self._security_keys)
+
+    @property
+    def reads_tokens(self) -> bool:
+        return self._reader is not None
+
     async def identify(self, token: bytes) -> Identity:
         """Raises TokenRefused, Unavailable."""
         if len(token) > TOKEN_BYTES:

@@ -33,11 +33,12 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenClaims:
-    """`subject`: who calls. `issued_at`: None if the token does not say."""
+    """`subject`: who calls. `issued_at`: None if the token does not say. `expires_at`: without any leeway."""
 
     subject: str
     scopes: tuple[str, ...]
     issued_at: Instant | None
+    expires_at: Instant
 
 
 def check_claims(claims: Mapping[str, Any], expected: Expected, now: Instant) -> TokenClaims:
@@ -47,16 +48,18 @@ def check_claims(claims: Mapping[str, Any], expected: Expected, now: Instant) ->
     audiences = claims.get("aud")
     if expected.audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise TokenRefused(Refusal.AUDIENCE)
-    _check_times(claims, now / SECOND, expected.leeway_seconds)
+    expires = _check_times(claims, now / SECOND, expected.leeway_seconds)
     issued = _second(claims, "iat")
     return TokenClaims(
         subject=_subject(claims.get("sub")),
         scopes=_scopes(claims.get(expected.scopes_claim), claims.get("scope")),
         issued_at=None if issued is None else round(issued * SECOND),
+        expires_at=int(expires * SECOND),
     )
 
 
-def _check_times(claims: Mapping[str, Any], now_second: float, leeway_seconds: float) -> None:
+def _check_times(claims: Mapping[str, Any], now_second: float, leeway_seconds: float) -> float:
+    """When the token expires, in seconds since 1970."""
     expires = _second(claims, "exp")
     if expires is None:
         raise TokenRefused(Refusal.CLAIMS)
@@ -66,6 +69,7 @@ def _check_times(claims: Mapping[str, Any], now_second: float, leeway_seconds: f
         begins = _second(claims, name)
         if begins is not None and begins > now_second + leeway_seconds:
             raise TokenRefused(Refusal.NOT_YET_VALID)
+    return expires
 
 
 def _second(claims: Mapping[str, Any], name: str) -> float | None:

@@ -18,6 +18,9 @@ class SharedKeys:
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(_digest(key.encode()) for key in keys)
 
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
     def has(self, token: bytes) -> bool:
         offered = _digest(token)
         is_known = False

@@ -23,6 +23,23 @@ class Timetable(Protocol):
         """How many fire times there are in `after < t <= until`; quick however many."""
 
 
+class Timed(Protocol):
+    """A schedule, as far as its timetable goes."""
+
+    @property
+    def cron_expr(self) -> str | None: ...
+    @property
+    def run_at(self) -> Instant | None: ...
+    @property
+    def interval_seconds(self) -> int | None: ...
+    @property
+    def anchor_at(self) -> Instant | None: ...
+    @property
+    def timezone(self) -> str: ...
+    @property
+    def created_at(self) -> Instant: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CronTimetable:
     cron: Cron
@@ -85,7 +102,7 @@ class OnDemand:
         return 0
 
 
-def timetable_of(schedule: Schedule) -> Timetable:
+def timetable_of(schedule: Timed) -> Timetable:
     """Raises CronError or ZoneError if the stored expression or zone cannot be read (any more)."""
     if schedule.run_at is not None:
         return OneOff(schedule.run_at)

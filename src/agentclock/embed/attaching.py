@@ -7,10 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from agentclock.api import RequestLimits, build_router
 from agentclock.api.auth import Guard
+from agentclock.api.cookies import Sessions
+from agentclock.api.sessions import stranger
 from agentclock.app import Clockwork, assemble
 from agentclock.auth.permits import OwnerPermits
 from agentclock.config import Settings, TargetEntry, TargetKind
@@ -68,17 +71,43 @@ def embed(
             raise ConfigError([problem])
         frontage = put_in_front(app, router, prefix=prefix) if router is not None else None
         app.add_middleware(Layer, life=life, frontage=frontage)
+        if frontage is not None:
+            _put_outermost(app, Middleware(Sessions, **_session_options(clockwork, frontage, prefix)))
         return app
     if isinstance(app, Layer):
         raise ConfigError([_TWICE])
-    inner = app if router is None else BesideAnnex(app, Annex(router, prefix))
-    layer = Layer(inner, life=life, frontage=None if router is None else Frontage(None, [], router, prefix))
+    inner, frontage = app, None
+    if router is not None:
+        frontage = Frontage(None, [], router, prefix)
+        beside = BesideAnnex(app, Annex(router, prefix))
+        inner = Sessions(beside, **_session_options(clockwork, frontage, prefix))
+    layer = Layer(inner, life=life, frontage=frontage)
     if clockwork.executor.host is not None:
         clockwork.executor.host.app = layer
     return layer
 
 
 _TWICE = "agentclock is attached to this app already"
+
+
+def _session_options(clockwork: Clockwork, frontage: Frontage, prefix: str) -> dict[str, Any]:
+    public_url = clockwork.settings.public_url
+    return {"is_ours": frontage.owns, "prefix": prefix, "public_url": public_url, "stranger": stranger}
+
+
+def _put_outermost(app: Starlette, layer: Middleware) -> None:
+    """Around all middleware of the host, also around what it adds later: who asks for tokens must see those that
+    browsers have in a cookie."""
+    build = app.build_middleware_stack
+
+    def build_within() -> ASGIApp:
+        app.user_middleware.insert(0, layer)
+        try:
+            return build()
+        finally:
+            app.user_middleware.remove(layer)
+
+    app.build_middleware_stack = build_within  # type: ignore[method-assign]
 
 
 def _unfit(app: Starlette) -> str | None:

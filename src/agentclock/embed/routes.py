@@ -24,7 +24,7 @@ class Frontage:
         self._app = app
         self._entries = entries
         routes = (route for route in router.routes if isinstance(route, Route))
-        self._paths = [compile_path(prefix + route.path)[0] for route in routes]
+        self._paths = [(compile_path(prefix + route.path)[0], route.methods or frozenset()) for route in routes]
 
     def prepared(self, scope: Scope) -> Scope:
         """Before each request: our routes stand in front, and a trailing slash is no other path of ours."""
@@ -34,8 +34,13 @@ class Frontage:
             return {**scope, "path": path.rstrip("/")}
         return scope
 
+    def owns(self, scope: Scope) -> bool:
+        """Whether it is a route of ours that answers."""
+        path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
+        return any(pattern.match(path) and scope["method"] in methods for pattern, methods in self._paths)
+
     def _is_ours(self, path: str) -> bool:
-        return any(pattern.match(path) for pattern in self._paths)
+        return any(pattern.match(path) for pattern, _ in self._paths)
 
     def _keep(self) -> None:
         # Hosts add routes late, and AgentOS makes its list anew when its agents change.

@@ -27,16 +27,20 @@ ChangeFunction = Callable[[Schedule, Instant], Schedule]
 class ScheduleFilter:
     """`target` matches the named base URL, the agent, team or workflow id, or the whole endpoint. `name`: the whole
     name, exactly; `name_contains`: a part of it, in any case. `text`: a part of name, description, endpoint or a tag,
-    in any case. `managed_by`: exactly."""
+    in any case. `managed_by`: exactly. `ids`, `names`: one of these.
+    `disabled_by_itself`: not by a person, there is a reason."""
 
     user_id: str | None = None
+    ids: tuple[str, ...] | None = None
     name: str | None = None
+    names: tuple[str, ...] | None = None
     enabled: bool | None = None
     name_contains: str | None = None
     tag: str | None = None
     target: str | None = None
     text: str | None = None
     managed_by: str | None = None
+    disabled_by_itself: bool | None = None
 
 
 class ScheduleOrder(StrEnum):
@@ -107,6 +111,38 @@ class Page(Generic[Row]):
     total_count: int
     next_cursor: str | None = None
     faults: tuple[CorruptRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleBrief:
+    """A schedule's name and timetable without the rest, for looking at thousands. Fields as in `Schedule`."""
+
+    id: str
+    name: str
+    user_id: str | None = None
+    enabled: bool = True
+    timezone: str = "UTC"
+    cron_expr: str | None = None
+    run_at: Instant | None = None
+    interval_seconds: int | None = None
+    anchor_at: Instant | None = None
+    start_at: Instant | None = None
+    end_at: Instant | None = None
+    max_runs: int | None = None
+    run_count: int = 0
+    jitter_seconds: int = 0
+    next_fire_at: Instant | None = None
+    created_at: Instant = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleCount:
+    """How many `runs` of a schedule match, how many `fires` they stand for, and when the newest fired."""
+
+    schedule_id: str
+    runs: int
+    fires: int
+    newest_fire_at: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +217,7 @@ class ChangeSchedule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteSchedule:
     schedule_id: str
+    expected_version: int | None = None
 
 
 #: One step of `Store.write_schedules`.

@@ -35,6 +35,8 @@ from agentclock.ports.records import (
     PlanFunction,
     RunFilter,
     RunMark,
+    ScheduleBrief,
+    ScheduleCount,
     ScheduleFilter,
     ScheduleOrder,
     ScheduleWrite,
@@ -112,6 +114,11 @@ class Store(Protocol):
     async def list_schedules(
         self, where: ScheduleFilter, page: PageRequest, order: ScheduleOrder = ScheduleOrder.NEWEST
     ) -> Page[Schedule]: ...
+
+    async def briefs(
+        self, where: ScheduleFilter, limit: int, order: ScheduleOrder = ScheduleOrder.NEXT_FIRE
+    ) -> list[ScheduleBrief]:
+        """The first `limit` schedules in that order, thousands if need be; those that cannot be read are left out."""
 
     async def schedule_names(self, schedule_ids: Sequence[str]) -> dict[str, str]:
         """Of those that exist, and of deleted ones that are not purged yet."""
@@ -259,6 +266,12 @@ class Store(Protocol):
     async def count_fires(self, where: RunFilter, bins: int) -> list[BinCount]:
         """The fires of history, whatever became of them, in `bins` bins of equal length between `where.since` and
         `where.until` (both needed); bins and states without any are left out."""
+
+    async def newest_marks(self, where: RunFilter, limit: int) -> list[RunMark]:
+        """The newest `limit` runs, of whichever schedules, newest first; without what they used up."""
+
+    async def counts_by_schedule(self, where: RunFilter, limit: int) -> list[ScheduleCount]:
+        """Of each schedule with such runs; the `limit` with the most fires, most first."""
 
     async def failures(self, where: RunFilter, limit: int) -> list[Failure]:
         """Runs that failed, timed out or were lost (`where.statuses` narrows that), newest first."""

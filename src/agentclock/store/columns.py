@@ -26,7 +26,7 @@ from agentclock.core.model import (
 )
 
 #: The newest step of the schema that this code knows, and the oldest one that it can work with.
-NEWEST_SCHEMA: Final = 5
+NEWEST_SCHEMA: Final = 6
 OLDEST_SCHEMA: Final = 3
 
 #: Made once: `json.loads` would look at its options for every value.
@@ -207,6 +207,7 @@ _RUN: Final[dict[str, Column]] = {
     "requirements": _JSON,
     "metrics": _JSON,
     "trigger_note": _TRIGGER_NOTE.added(5),
+    "retry_of": _TEXT.optional.added(6),
 }
 
 _ATTEMPT: Final[dict[str, Column]] = {
@@ -242,6 +243,38 @@ _WORKER: Final[dict[str, Column]] = {
     "app_version": _TEXT,
     "started_at": _INTEGER,
     "lease_until": _INTEGER,
+    "slots": _INTEGER.optional.added(6),
+}
+
+#: What is read of a run for a RunMark, in the order of its fields; what its attempts used up stands in no column.
+_MARK: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "schedule_id": _TEXT,
+    "cause": _word(Cause),
+    "status": _word(RunStatus),
+    "fire_at": _INTEGER,
+    "last_fire_at": _INTEGER.optional,
+    "fire_count": _INTEGER,
+    "attempt": _INTEGER,
+    "created_at": _INTEGER,
+    "available_at": _INTEGER.optional,
+    "started_at": _INTEGER.optional,
+    "completed_at": _INTEGER.optional,
+    "worker": _TEXT.optional,
+    "reason": _word(Reason).optional,
+    "total_tokens": _INTEGER.optional,
+    "cost": _FLOAT.optional,
+}
+
+#: Likewise for a Failure.
+_FAILURE: Final[dict[str, Column]] = {
+    "id": _TEXT,
+    "schedule_id": _TEXT,
+    "status": _word(RunStatus),
+    "fire_at": _INTEGER,
+    "completed_at": _INTEGER.optional,
+    "status_code": _INTEGER.optional,
+    "error": _TEXT.optional,
 }
 
 _AUDIT: Final[dict[str, Column]] = {
@@ -272,6 +305,8 @@ TABLES: Final = {
     "attempts": _ATTEMPT,
     "run_events": _EVENT,
     "workers": _WORKER,
+    "marks": _MARK,
+    "failures": _FAILURE,
     "audit_log": _AUDIT,
     "owners": _OWNER,
 }

@@ -262,6 +262,7 @@ def _new_runs(batch: Batch) -> dict[str, list[Any]]:
         reasons=[None if row.reason is None else row.reason.value for row in rows],
         available_at=[row.available_at for row in rows],
         trigger_notes=[encode_trigger_note(row.trigger_note) for row in rows],
+        retries_of=[None if row.trigger_note is None else clean_text(row.trigger_note.retry_of) for row in rows],
     )
 
 

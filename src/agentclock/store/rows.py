@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from agentclock.core.audit import AuditEntry
@@ -30,7 +30,7 @@ from agentclock.core.model import (
     Usage,
 )
 from agentclock.core.owners import Owner
-from agentclock.ports import LoggedEvent, WorkerInfo, WorkerRow
+from agentclock.ports import Failure, LoggedEvent, RunMark, WorkerInfo, WorkerRow
 from agentclock.store.building import builder
 from agentclock.store.columns import (
     ATTEMPT_COLUMNS,
@@ -77,7 +77,8 @@ def encode_instruction(instruction: Instruction | None) -> str | None:
 
 
 def encode_trigger_note(note: TriggerNote | None) -> str | None:
-    """JSON of what is not empty; a payload that is null is one, too."""
+    """JSON of what is not empty; a payload that is null is one, too. `retry_of` has a column of its own: older code
+    refuses notes with parts that it does not know."""
     if note is None:
         return None
     parts = {"reason": note.reason, "by": note.by}
@@ -106,6 +107,8 @@ _make_usage: Final = builder(Usage)
 _make_event: Final = builder(LoggedEvent)
 _make_entry: Final = builder(AuditEntry)
 _make_owner: Final = builder(Owner)
+_make_mark: Final = builder(RunMark)
+_make_failure: Final = builder(Failure)
 
 
 def _columns_of(part: type[Any], first: str) -> slice:
@@ -133,6 +136,9 @@ def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = 
     values = _decode("runs", row[0], row)
     if change is not None:
         change(values)
+    retry_of = values.pop()
+    if retry_of is not None:
+        values[-1] = replace(values[-1] or TriggerNote(), retry_of=retry_of)
     return _make_run(values)
 
 
@@ -163,11 +169,21 @@ def decode_owner(row: Sequence[Any]) -> Owner:
     return _make_owner(_decode("owners", row[0], row))
 
 
+def decode_mark(row: Sequence[Any]) -> RunMark:
+    """Raises CorruptRow."""
+    return _make_mark(_decode("marks", row[0], row))
+
+
+def decode_failure(row: Sequence[Any]) -> Failure:
+    """Raises CorruptRow."""
+    return _make_failure(_decode("failures", row[0], row))
+
+
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
     """`row` carries the number of runs that the worker holds behind WORKER_COLUMNS. Raises CorruptRow."""
-    worker_id, name, app_version, started_at, lease_until = _decode("workers", row[0], row)
+    worker_id, name, app_version, started_at, lease_until, slots = _decode("workers", row[0], row)
     return WorkerRow(
-        info=WorkerInfo(id=worker_id, name=name, app_version=app_version),
+        info=WorkerInfo(id=worker_id, name=name, app_version=app_version, slots=slots),
         started_at=started_at,
         lease_until=lease_until,
         running=row[len(WORKER_COLUMNS)],
@@ -281,6 +297,7 @@ def encode_run(run: Run) -> dict[str, Any]:
         "requirements": encode_json(run.requirements),
         "metrics": encode_json(run.metrics),
         "trigger_note": encode_trigger_note(run.trigger_note),
+        "retry_of": None if run.trigger_note is None else clean_text(run.trigger_note.retry_of),
     }
 
 

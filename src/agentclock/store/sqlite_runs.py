@@ -212,6 +212,7 @@ def register_worker(session: Session, worker: WorkerInfo, lease_seconds: float, 
         id=clean_text(worker.id),
         name=clean_text(worker.name),
         app_version=clean_text(worker.app_version),
+        slots=worker.slots,
         now=session.now,
         lease_until=_lease_end(session.now, lease_seconds),
     )

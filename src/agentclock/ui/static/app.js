@@ -48,7 +48,9 @@ async function navigate() {
   }
   present?.control.abort();
   const control = new AbortController();
-  const mine = (present = { key, control, shown: undefined });
+  /** @type {NonNullable<typeof present>} */
+  const mine = { key, control, shown: undefined };
+  present = mine;
   const [, load, title] = SCREENS.find(([pattern]) => pattern.test(key)) ?? [null, nowhere, "Not found"];
   document.title = `${title} – agentclock`;
   markPlace(route.path[0] ?? "");

@@ -47,7 +47,7 @@ WHERE s.id = f.id;
 WITH fired AS (
     INSERT INTO {prefix}runs (
         id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, available_at,
-        {since 5: trigger_note,} attempt, refusals, fence, worker_id, worker, cancel_requested, created_at, started_at, attempt_started_at,
+        {since 5: trigger_note,} {since 6: retry_of,} attempt, refusals, fence, worker_id, worker, cancel_requested, created_at, started_at, attempt_started_at,
         completed_at
     )
     SELECT f.*, (f.status = 'running')::int, 0, (f.status = 'running')::int,
@@ -59,10 +59,10 @@ WITH fired AS (
     FROM unnest(
         :ids::uuid[], :schedule_ids::text[], :user_ids::text[], :causes::text[], :fires_at::timestamptz[],
         :last_fires_at::timestamptz[], :fire_counts::bigint[], :statuses::text[], :reasons::text[],
-        :available_at::timestamptz[] {since 5: , :trigger_notes::text[]}
+        :available_at::timestamptz[] {since 5: , :trigger_notes::text[]} {since 6: , :retries_of::text[]}
     ) AS f (
         id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, available_at
-        {since 5: , trigger_note}
+        {since 5: , trigger_note} {since 6: , retry_of}
     )
     ON CONFLICT (id) DO NOTHING
     RETURNING id, status

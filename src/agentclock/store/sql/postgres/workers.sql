@@ -1,6 +1,6 @@
 -- name: register_worker
-INSERT INTO {prefix}workers (id, name, app_version, started_at, lease_until)
-SELECT :id, :name, :app_version, t.now, t.now + make_interval(secs => :lease_seconds::float8)
+INSERT INTO {prefix}workers (id, name, app_version, started_at, lease_until {since 6: , slots})
+SELECT :id, :name, :app_version, t.now, t.now + make_interval(secs => :lease_seconds::float8) {since 6: , :slots::bigint}
 FROM (SELECT coalesce(:now::timestamptz, now()) AS now) t
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
 

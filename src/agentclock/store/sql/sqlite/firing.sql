@@ -35,11 +35,11 @@ SELECT r.id FROM {prefix}runs r WHERE r.id IN (SELECT value FROM json_each(:ids)
 INSERT INTO {prefix}runs (
     id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, attempt, refusals,
     available_at, worker_id, worker, fence, cancel_requested, created_at, started_at, attempt_started_at, completed_at
-    {since 5: , trigger_note}
+    {since 5: , trigger_note} {since 6: , retry_of}
 ) VALUES (
     :id, :schedule_id, :user_id, :cause, :fire_at, :last_fire_at, :fire_count, :status, :reason, :attempt, :refusals,
     :available_at, :worker_id, :worker, :fence, :cancel_requested, :created_at, :started_at, :attempt_started_at,
-    :completed_at {since 5: , :trigger_note}
+    :completed_at {since 5: , :trigger_note} {since 6: , :retry_of}
 ) ON CONFLICT (id) DO NOTHING;
 
 -- local: extend_absence

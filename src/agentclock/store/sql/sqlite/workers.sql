@@ -2,8 +2,8 @@
 SELECT w.name FROM {prefix}workers w WHERE w.id = :worker_id AND w.retired_at IS NULL AND w.lease_until > :now;
 
 -- name: register_worker
-INSERT INTO {prefix}workers (id, name, app_version, started_at, lease_until)
-VALUES (:id, :name, :app_version, :now, :lease_until)
+INSERT INTO {prefix}workers (id, name, app_version, started_at, lease_until {since 6: , slots})
+VALUES (:id, :name, :app_version, :now, :lease_until {since 6: , :slots})
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
 
 -- name: renew_lease
