@@ -23,11 +23,12 @@ serve: .venv/.demo ## run the server (settings from AGENTCLOCK_* variables)
 test: check ## all checks and all tests that end within minutes
 	$(PYTEST) -n 4 --dist loadscope --no-loadscope-reorder -m "not long" --ignore=tests/chaos --ignore=tests/bench --ignore=tests/test_tidy.py
 
-check: setup ## style, types, layers and tidiness
+check: setup ## style, types (also of scripts), layers and tidiness
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	tsc -p tools/tsconfig.json
 	$(PYTEST) -q tests/test_tidy.py
 
 format: setup ## rewrite the code in the project's style
@@ -74,10 +75,11 @@ clean: ## remove .venv, caches and build results
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-INSTALLERS := requirements/uv.txt pyproject.toml tools/install
+INSTALLERS := requirements/uv.txt pyproject.toml tools/install tools/browser
 
 .venv/.dev: requirements/dev.txt $(INSTALLERS)
 	@tools/install dev
+	@tools/browser
 	@touch .venv/.dev .venv/.demo
 
 .venv/.demo: requirements/demo.txt $(INSTALLERS)

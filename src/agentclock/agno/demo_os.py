@@ -16,20 +16,29 @@ from agno.job_queue import QueueConfig
 from agno.models.base import Model
 from agno.os import AgentOS
 from agno.team import Team
+from agno.tools import tool
 from agno.utils.log import set_log_level_to_warning
 from agno.workflow import Step, Workflow
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from agentclock.agno.offline import OfflineModel
+from agentclock.agno.offline import Call, OfflineModel
 
 _DEFAULT_MODEL: Final = "gpt-5-mini"
 #: agno lets 32 background runs work at a time unless told otherwise; the others wait as PENDING.
 _CONCURRENT_RUNS: Final = 256
+#: How long the novelist speaks.
+_STORY_SECONDS: Final = 150
+_STORY: Final = (
+    "At midnight the old clock in the hall struck thirteen, as it did once every year. Nobody in the house was awake "
+    "to hear it but the cat, who opened one eye, counted on her whiskers, and decided that the clock must know best. "
+    "Then she got up, for thirteen was the hour at which mice held their parliament, and she had been asked to speak. "
+)
 
 
 def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
-    """An AgentOS app with agent `greeter`, team `newsroom` and workflow `morning-report`.
+    """An AgentOS app with agents `greeter`, `novelist` (who talks for minutes) and `cashier` (who has to ask a person
+    before it pays), team `newsroom` and workflow `morning-report`.
 
     Sessions are kept in the SQLite file `db_file`. With `base_app` the AgentOS routes join that app, whose
     own routes win wherever both have one. The agents speak through OpenAI if OPENAI_API_KEY is set (the model
@@ -42,7 +51,7 @@ def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
         id="agentclock-demo",
         name="agentclock demo",
         db=_database(db_file),
-        agents=[_greeter()],
+        agents=[_greeter(), _novelist(), _cashier()],
         teams=[_newsroom()],
         workflows=[_morning_report()],
         base_app=base_app,
@@ -87,6 +96,23 @@ def _greeter() -> Agent:
     return _agent("greeter", "You greet people and tell them the time.", current_time)
 
 
+def _novelist() -> Agent:
+    return Agent(
+        id="novelist",
+        name="Novelist",
+        model=OfflineModel(script=[f"{word} " for word in _STORY.split()], seconds=_STORY_SECONDS),
+        telemetry=False,
+    )
+
+
+def _cashier() -> Agent:
+    calls = (Call("refund", {"order": "A-1024", "euros": 37}),)
+    return Agent(
+        id="cashier", name="Cashier", model=OfflineModel(calls=calls), tools=[tool(requires_confirmation=True)(refund)],
+        telemetry=False,
+    )  # fmt: skip
+
+
 def _newsroom() -> Team:
     return Team(
         id="newsroom",
@@ -118,6 +144,16 @@ def current_time(zone: str = "UTC") -> str:
     """
     now = datetime.now(ZoneInfo(zone))
     return f"It is {now:%H:%M:%S} on {now:%A, %d %B %Y} in {zone}."
+
+
+def refund(order: str, euros: int) -> str:
+    """Pays money back to a customer of the sample shop.
+
+    Args:
+        order: The number of the order.
+        euros: How much.
+    """
+    return f"Order {order}: {euros} euros were paid back."
 
 
 def orders_since_yesterday() -> str:

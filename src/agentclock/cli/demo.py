@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import sys
 import tempfile
+import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from agentclock.app import Clockwork, create_app
+from agentclock.cli.demo_schedules import add_endpoints, create_schedules
 from agentclock.cli.demo_view import DemoView, LineView, LiveView
 from agentclock.cli.serve import bind, make_clockwork
 from agentclock.cli.server import Server
 from agentclock.config import Settings
-from agentclock.core.actors import Actor
-from agentclock.core.instants import iso_utc
-from agentclock.core.model import SECOND
 from agentclock.ports import PageRequest
-
-FIRST_FIRE_SECONDS = 10
 
 
 def demo(
@@ -32,9 +31,18 @@ def demo(
         Path | None, typer.Option(help="Keep the databases in this folder and go on from them next time.")
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live view.")] = False,
+    browser: Annotated[
+        bool | None,
+        typer.Option(
+            "--browser/--no-browser",
+            help="Open the dashboard. Default: if this is a terminal on a desktop.",
+            show_default=False,
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "error",
 ) -> None:
-    """See it work: an agent every minute, a one-off in ten seconds, a team, a workflow and a plain endpoint.
+    """See it work: agents, a team, a workflow and plain endpoints on schedules, with a dashboard. Some go well, some
+    fail, one talks for minutes, one waits for your approval.
 
     Needs no key: the agents speak through an offline model, or through OpenAI when OPENAI_API_KEY is set.
     """
@@ -50,8 +58,10 @@ def demo(
         listener = bind(settings)
         settings = _settings(folder, host, listener.getsockname()[1], log_level)
         clockwork = make_clockwork(settings)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_is_news)
         app = create_app(clockwork)
-        app.post("/demo/webhook", tags=["Demo"])(_webhook)
+        add_endpoints(app)
         for name in ("agno", "agno-team", "agno-workflow"):
             # agno sets its own levels with each run; a filter stays.
             logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
@@ -61,7 +71,8 @@ def demo(
         view = LineView(console, url) if plain or not console.is_terminal else LiveView(console, url)
         clockwork.bus.subscribe(view.on_event)
         server = Server(hosted, settings)
-        asyncio.run(_run(server, listener, clockwork, view))
+        opens = console.is_terminal and _is_desktop() if browser is None else browser
+        asyncio.run(_run(server, listener, clockwork, view, f"{url}/" if opens else None))
 
 
 def _settings(folder: Path, host: str, port: int, log_level: str) -> Settings:
@@ -76,14 +87,16 @@ def _settings(folder: Path, host: str, port: int, log_level: str) -> Settings:
     )
 
 
-async def _webhook(body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A plain endpoint, as yours might be: it answers what it got."""
-    return {"received": body}
+def _is_desktop() -> bool:
+    """Whether a browser would have somewhere to appear; without one, text browsers would take the terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-async def _run(server: Server, listener: socket.socket, clockwork: Clockwork, view: DemoView) -> None:
+async def _run(
+    server: Server, listener: socket.socket, clockwork: Clockwork, view: DemoView, dashboard: str | None
+) -> None:
     view.opening()
-    showing = asyncio.create_task(_show(server, clockwork, view))
+    showing = asyncio.create_task(_show(server, clockwork, view, dashboard))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -92,9 +105,11 @@ async def _run(server: Server, listener: socket.socket, clockwork: Clockwork, vi
         view.closing()
 
 
-async def _show(server: Server, clockwork: Clockwork, view: DemoView) -> None:
+async def _show(server: Server, clockwork: Clockwork, view: DemoView, dashboard: str | None) -> None:
     await server.up.wait()
-    await _create_schedules(clockwork)
+    if dashboard is not None:
+        await asyncio.to_thread(webbrowser.open, dashboard)
+    await create_schedules(clockwork)
     while True:
         page = await clockwork.scheduler.list(page=PageRequest(limit=20))
         view.schedules(
@@ -103,41 +118,6 @@ async def _show(server: Server, clockwork: Clockwork, view: DemoView) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _create_schedules(clockwork: Clockwork) -> None:
-    if (await clockwork.scheduler.list()).total_count:
-        return
-    once_at = iso_utc((await clockwork.store.now()) + FIRST_FIRE_SECONDS * SECOND)
-    for draft in (
-        {
-            "name": "plain-endpoint-every-15-s",
-            "interval_seconds": 15,
-            "endpoint": "/demo/webhook",
-            "payload": {"ping": "from the clock"},
-        },
-        {
-            "name": "workflow-every-2-minutes",
-            "cron_expr": "*/2 * * * *",
-            "endpoint": "/workflows/morning-report/runs",
-            "payload": {"message": "Write this morning's report."},
-        },
-        {
-            "name": "team-every-40-s",
-            "interval_seconds": 40,
-            "endpoint": "/teams/newsroom/runs",
-            "payload": {"message": "Give me today's headline."},
-        },
-        {
-            "name": "agent-every-minute",
-            "cron_expr": "* * * * *",
-            "timezone": "Europe/Rome",
-            "endpoint": "/agents/greeter/runs",
-            "payload": {"message": "Greet me and tell me the time."},
-        },
-        {
-            "name": "agent-once-in-10-s",
-            "run_at": once_at,
-            "endpoint": "/agents/greeter/runs",
-            "payload": {"message": "Say hello, this is the first run!"},
-        },
-    ):
-        await clockwork.scheduler.create(draft, by=Actor("demo", "cli"))
+def _is_news(record: logging.LogRecord) -> bool:
+    """The view shows how runs end, and some of the demo's are meant to fail."""
+    return not (isinstance(record.msg, dict) and record.msg.get("event") == "run_failed")

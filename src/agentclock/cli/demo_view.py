@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentclock.core.events import AgentEvent, AttemptStarted, Event, FiresAbsent, RunSettled
-from agentclock.core.model import Json, RunStatus, Schedule
+from agentclock.core.model import Cause, Json, RunStatus, Schedule
 
 _STYLE: Final = {
     RunStatus.RUNNING: "cyan",
@@ -58,12 +58,19 @@ class Tally:
         self.late_ms: list[int] = []
         self.ends: dict[RunStatus, int] = {}
 
+    def start(self, event: AttemptStarted) -> int:
+        """How late it is, in ms. Only the first attempt of what was due says how punctual the clock is."""
+        late_ms = event.at - event.run.fire_at
+        if event.run.attempt == 1 and event.run.cause is Cause.SCHEDULE:
+            self.late_ms.append(late_ms)
+        return late_ms
+
     def line(self) -> str:
         if not self.late_ms:
             return "Nothing fired yet."
         ends = ", ".join(f"{count} {status}" for status, count in self.ends.items())
         return (
-            f"{len(self.late_ms)} attempts started, lateness p50 {median(self.late_ms):.0f} ms, "
+            f"{len(self.late_ms)} fires, lateness p50 {median(self.late_ms):.0f} ms, "
             f"worst {max(self.late_ms)} ms; ended: {ends or 'none yet'}."
         )
 
@@ -79,7 +86,7 @@ class LineView:
         self._announced = False
 
     def opening(self) -> None:
-        self._say(f"agentclock demo: API and AgentOS on {self._url} (docs: {self._url}/docs). Ctrl-C stops.")
+        self._say(f"agentclock demo: dashboard on {self._url}/  (API and AgentOS: {self._url}/docs). Ctrl-C stops.")
 
     def schedules(self, rows: Sequence[tuple[Schedule, str]]) -> None:
         if self._announced or not rows:
@@ -91,10 +98,10 @@ class LineView:
     def on_event(self, event: Event) -> None:
         match event:
             case AttemptStarted():
-                late_ms = event.at - event.run.fire_at
-                self._tally.late_ms.append(late_ms)
+                late_ms = self._tally.start(event)
                 self._started[event.run.id] = time.monotonic()
-                self._say(f"{_clock(event.at)}  fired     {event.schedule_name:<28} {late_ms:>5} ms late")
+                late = f"{late_ms:>5} ms late" if event.run.attempt == 1 else f"  attempt {event.run.attempt}"
+                self._say(f"{_clock(event.at)}  fired     {event.schedule_name:<28} {late}")
             case RunSettled():
                 seconds = time.monotonic() - self._started.pop(event.run.id, time.monotonic())
                 self._tally.ends[event.status] = self._tally.ends.get(event.status, 0) + 1
@@ -135,8 +142,7 @@ class LiveView:
     def on_event(self, event: Event) -> None:
         match event:
             case AttemptStarted():
-                started = Row(time.time(), event.schedule_name, event.at - event.run.fire_at)
-                self._tally.late_ms.append(started.late_ms)
+                started = Row(time.time(), event.schedule_name, self._tally.start(event))
                 self._rows.append(started)
                 self._by_run[event.run.id] = started
             case AgentEvent():
@@ -155,7 +161,9 @@ class LiveView:
         self._console.print(f"\nStopped. {self._tally.line()}", highlight=False)
 
     def _render(self) -> Group:
-        title = Text.assemble(("agentclock demo", "bold"), f"   {self._url}/docs   Ctrl-C stops")
+        title = Text.assemble(
+            ("agentclock demo", "bold"), f"   dashboard: {self._url}/   API: {self._url}/docs   Ctrl-C stops"
+        )
         return Group(title, self._schedule_table(), self._run_table(), Text(self._tally.line(), style="dim"))
 
     def _schedule_table(self) -> Panel:

@@ -1,0 +1,38 @@
+"""One browser for all, and the sites that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from tests.browser.chromium import launch, watched
+from tests.browser.sites import Site, running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`agentclock demo`: agentclock and a real AgentOS on one port."""
+    folder = tmp_path_factory.mktemp("demo")
+    with running("demo", "--plain", "--no-browser", "--keep", str(folder)) as site:
+        yield site
+
+
+@pytest.fixture
+def demo_page(browser: Browser, demo: Site) -> Iterator[Page]:
+    with watched(browser, demo.url) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("screenshots")
