@@ -23,7 +23,7 @@ class Site:
     """One server process. It can be killed and started again on the same port and database."""
 
     def __init__(self, *command: str, env: Mapping[str, str] | None = None) -> None:
-        self._command = [sys.executable, "-m", "agentclock", *command]
+        self._command = command
         self._env = env
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
@@ -68,7 +68,7 @@ class Site:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                self.call("GET", "/ready")
+                self.call("GET", "/schedules?limit=1")
             except (urllib.error.URLError, ConnectionError):
                 assert time.monotonic() < deadline, "it never became ready"
                 time.sleep(0.1)
@@ -78,7 +78,8 @@ class Site:
 
 @contextmanager
 def running(*command: str, env: Mapping[str, str] | None = None) -> Iterator[Site]:
-    site = Site(*command, env=env)
+    """An `agentclock` command that serves."""
+    site = Site(sys.executable, "-m", "agentclock", *command, env=env)
     site.start()
     try:
         yield site
