@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup demo serve test check format unit conformance integration sim chaos trouble fuzz bench lock docs clean
+.PHONY: help setup demo serve test check format unit conformance browser integration sim chaos trouble fuzz bench lock pictures docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ unit: setup ## tests of pure code
 conformance: setup ## one suite for both stores, SQLite and PostgreSQL
 	$(PYTEST) tests/conformance
 
+browser: setup ## the dashboard in a real Chromium
+	$(PYTEST) tests/browser
+
 integration: setup ## servers, processes and agno together
 	$(PYTEST) tests/integration
 
@@ -67,6 +70,9 @@ lock: setup ## recompile requirements/*.txt with the newest versions allowed
 	$(COMPILE) --extra agno -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/demo.txt
 	$(COMPILE) --extra postgres --extra otel -c requirements/dev.txt pyproject.toml -o requirements/server.txt
 	$(COMPILE) -c requirements/dev.txt requirements/build.in -o requirements/build.txt
+
+pictures: setup ## take the pictures of the README anew
+	PICTURES=docs/pictures $(PYTEST) tests/browser/test_pictures.py
 
 docs: setup ## rewrite docs/reference from the code
 	$(BIN)/python tools/reference

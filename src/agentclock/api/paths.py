@@ -19,7 +19,8 @@ class TrailingSlash:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].endswith("/"):
-            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+            path, root = scope["path"].rstrip("/"), scope.get("root_path", "").rstrip("/")
+            scope = {**scope, "path": f"{path}/" if path == root else path}
         await self._app(scope, receive, send)
 
 

@@ -65,7 +65,13 @@ def _empty_app(clockwork: Clockwork) -> FastAPI:
         finally:
             await clockwork.stop()
 
-    app = FastAPI(title="agentclock", version=__version__, summary="The clock AI agents run by.", lifespan=lifespan)
+    app = FastAPI(
+        title="agentclock",
+        version=__version__,
+        summary="The clock AI agents run by.",
+        lifespan=lifespan,
+        redirect_slashes=False,  # see TrailingSlash
+    )
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, method_not_allowed)
     app.add_exception_handler(Exception, unexpected)
     _add_layers(app, clockwork)
