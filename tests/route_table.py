@@ -64,6 +64,14 @@ TABLE: Final = (
     _row(WRITE, "POST", "/schedules", 201, DRAFT),
     _row(READ, "GET", "/schedules/preview", query="cron_expr=@daily"),
     _row(READ, "GET", "/schedules/events"),
+    _row(READ, "GET", "/schedules/summary"),
+    _row(READ, "GET", "/schedules/attention"),
+    _row(READ, "GET", "/schedules/timeline"),
+    _row(READ, "GET", "/schedules/statistics"),
+    _row(READ, "GET", "/schedules/accounts"),
+    _row(READ, "GET", f"{ONE}/statistics"),
+    _row(READ, "GET", "/runs/failures"),
+    _row(WRITE, "POST", "/schedules/apply", 200, {"manager": "somebody", "schedules": []}),
     _row(READ, "GET", ONE),
     _row(WRITE, "PATCH", ONE, 200, {"description": "changed"}),
     _row(DELETE, "DELETE", ONE, 204),
@@ -83,6 +91,7 @@ TABLE: Final = (
     _row(CANCEL, "POST", f"{RUN}/cancel", 202),
     _row(APPROVE, "POST", f"{RUN}/continue", 202, {"action": "approve"}),
     _row(READ, "GET", "/runs"),
+    _row(READ, "GET", "/runs/{run_id}"),
     _row(READ, "GET", "/audit"),
     _row(ADMIN, "GET", "/owners"),
     _row(ADMIN, "POST", "/owners/{user_id}/revoke"),
@@ -91,6 +100,13 @@ TABLE: Final = (
     _row(ADMIN, "POST", "/webhooks/{name}/test"),
     _row(READ, "GET", "/webhooks/notices"),
     _row(WRITE, "POST", "/webhooks/notices/{notice_id}/retry"),
+)
+
+#: Open to everybody, but not to wrong tokens: these have tests of their own.
+SESSION: Final = (
+    _row((), "GET", "/session"),
+    _row((), "POST", "/session"),
+    _row((), "DELETE", "/session", 204),
 )
 
 ALL_SCOPES: Final = frozenset(scope for row in TABLE for scope in row.scopes) - {*ADMIN}

@@ -66,7 +66,7 @@ ARGUMENTS: Final = {
 SETTING_HEADS: Final = ("setting", "environment variable", "value", "default", "meaning")
 OTHER_VARIABLES: Final = frozenset({"AGENTCLOCK_CONFIG", "AGENTCLOCK_DEMO_MODEL", "AGENTCLOCK_TEST_PG_URL"})
 #: What shell commands of clients call the server's address and a token for it.
-CLIENT_VARIABLES: Final = frozenset({"AGENTCLOCK_URL", "AGENTCLOCK_TOKEN"})
+CLIENT_VARIABLES: Final = frozenset({"AGENTCLOCK_URL", "AGENTCLOCK_TOKEN", "AGENTCLOCK_TOKEN_FILE"})
 
 
 def name_of(path: Path) -> str:
@@ -295,6 +295,7 @@ def _commands() -> dict[str, set[str]]:
 
     def collect(group: Any, prefix: str) -> None:
         for name, command in group.commands.items():
+            command = getattr(command, "real", command)
             if hasattr(command, "commands"):
                 collect(command, f"{prefix}{name} ")
             else:

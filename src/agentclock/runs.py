@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import structlog
@@ -22,7 +22,7 @@ from agentclock.core.events import RunChanged
 from agentclock.core.model import Attempt, Instant, Instruction, InstructionKind, Run, RunStatus
 from agentclock.core.storable import payload_fault, text_fault
 from agentclock.drafts import read_draft
-from agentclock.ports import Clock, Page, PageRequest, RunFilter, Store, UsageTotal
+from agentclock.ports import Clock, Page, PageRequest, RunFilter, ScheduleBrief, ScheduleFilter, Store, UsageTotal
 
 #: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
 PAGED_ROWS: Final = 100_000
@@ -78,12 +78,13 @@ class Answers(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDetail:
-    """`schedule_name`: where runs of several schedules are listed; None: not asked for, or the schedule is gone.
-    `is_replay`: the run was there before, by an earlier trigger with the same key."""
+    """`schedule_name` and `jitter_seconds`: the schedule's; None: not asked for, or the schedule is gone. `is_replay`:
+    the run was there before, by an earlier trigger with the same key."""
 
     run: Run
     attempts: tuple[Attempt, ...] = ()
     schedule_name: str | None = None
+    jitter_seconds: int | None = None
     is_replay: bool = False
 
     @property
@@ -101,24 +102,22 @@ class RunReader:
         self._watch = watch
         self._log = structlog.get_logger("agentclock.runs")
 
-    async def find(self, schedule_id: str, run_id: str, user_id: str | None = None) -> Run:
-        """Raises NotFound, CorruptRow."""
+    async def find(self, schedule_id: str | None, run_id: str, user_id: str | None = None) -> Run:
+        """`schedule_id` None: of whichever schedule. Raises NotFound, CorruptRow."""
         run = None if text_fault(run_id) else await self._store.get_run(run_id)
-        if run is None or run.schedule_id != schedule_id or user_id not in (None, run.user_id):
+        if run is None or schedule_id not in (None, run.schedule_id) or user_id not in (None, run.user_id):
             raise NotFound("Schedule run")
         return run
 
     async def with_attempts(self, run: Run) -> RunDetail:
-        return RunDetail(run=run, attempts=tuple(await self._store.attempts(run.id)))
+        return (await details_of(self._store, [run]))[0]
 
     async def page(self, where: RunFilter, page: PageRequest) -> Page[RunDetail]:
         """Raises InvalidField."""
         check_page(page)
         found = await self._store.list_runs(where, page)
-        attempts = await self._store.attempts_of([run.id for run in found.items])
-        details = tuple(RunDetail(run=run, attempts=tuple(attempts.get(run.id, ()))) for run in found.items)
         return Page(
-            items=details,
+            items=tuple(await details_of(self._store, found.items)),
             total_count=found.total_count,
             next_cursor=found.next_cursor,
             faults=found.faults,
@@ -191,15 +190,15 @@ class Runs:
         """Raises NotFound, CorruptRow."""
         return await self._reader.with_attempts(await self._reader.find(schedule_id, run_id, user_id))
 
+    async def find(self, run_id: str, *, user_id: str | None = None) -> RunDetail:
+        """A run by its id alone, with its schedule's name. Raises NotFound, CorruptRow."""
+        return await self._reader.with_attempts(await self._reader.find(None, run_id, user_id))
+
     async def list(self, where: RunFilter | None = None, page: PageRequest | None = None) -> Page[RunDetail]:
         """Runs of all schedules, newest first, with the schedules' names. Raises InvalidField."""
         where, page = where or RunFilter(), page or PageRequest()
         check_texts(schedule_id=where.schedule_id)
-        found = await self._reader.page(where, page)
-        names = await self._names({detail.run.schedule_id for detail in found.items})
-        return replace(
-            found, items=tuple(replace(one, schedule_name=names.get(one.run.schedule_id)) for one in found.items)
-        )
+        return await self._reader.page(where, page)
 
     async def cancel(
         self,
@@ -270,21 +269,26 @@ class Runs:
         await self._reader.require_schedule(schedule_id, user_id)
         return tuple(await self._store.usage(schedule_id, since, until))
 
-    async def _names(self, schedule_ids: Collection[str]) -> dict[str, str]:
-        """Of the schedules that exist and can be read."""
-        names = await asyncio.gather(*map(self._name, schedule_ids))
-        return {schedule_id: name for schedule_id, name in zip(schedule_ids, names, strict=True) if name is not None}
-
-    async def _name(self, schedule_id: str) -> str | None:
-        try:
-            schedule = await self._store.get_schedule(schedule_id)
-        except CorruptRow:
-            return None  # reported wherever the schedule itself is asked for
-        return schedule.name if schedule else None
-
     def _tell(self, run: Run) -> None:
         self._wakeup()
         self._publish(RunChanged(run_id=run.id, schedule_id=run.schedule_id, attempt=run.attempt))
+
+
+async def details_of(store: Store, runs: Sequence[Run]) -> list[RunDetail]:
+    """In the order of the runs, each with its attempts and what its schedule adds."""
+    attempts = await store.attempts_of([run.id for run in runs])
+    schedule_ids = tuple(dict.fromkeys(run.schedule_id for run in runs))
+    found = await store.briefs(ScheduleFilter(ids=schedule_ids), len(schedule_ids)) if schedule_ids else []
+    briefs = {brief.id: brief for brief in found}
+    return [_detail(run, attempts.get(run.id, ()), briefs.get(run.schedule_id)) for run in runs]
+
+
+def _detail(run: Run, attempts: Iterable[Attempt], schedule: ScheduleBrief | None) -> RunDetail:
+    if schedule is None:
+        return RunDetail(run=run, attempts=tuple(attempts))
+    return RunDetail(
+        run=run, attempts=tuple(attempts), schedule_name=schedule.name, jitter_seconds=schedule.jitter_seconds
+    )
 
 
 def check_texts(**texts: str | None) -> None:

@@ -7,7 +7,7 @@ one owner's rows; None means all. `by`: who a change is put down to, None: nobod
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -16,9 +16,11 @@ from typing import Any, Final
 import structlog
 
 from agentclock.accounts import Accounts
+from agentclock.applying import Applying
 from agentclock.auditing import AuditLog
 from agentclock.backfilling import Backfilling
 from agentclock.calling import CallRules
+from agentclock.changing import Changes
 from agentclock.core.actors import Actor
 from agentclock.core.cron import CronError
 from agentclock.core.errors import (
@@ -33,27 +35,36 @@ from agentclock.core.planning import plan_forfeit
 from agentclock.core.storable import text_fault
 from agentclock.core.timetable import rearmed
 from agentclock.core.zones import ZoneError, tzdata_version
-from agentclock.drafts import TARGET_FIELDS, PreviewDraft, ScheduleDraft, SchedulePatch, read_draft, with_values
+from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft
+from agentclock.insight import Insight
+from agentclock.insight.reading import check_filter, marks_of
 from agentclock.owners import Owners
-from agentclock.ports import ChangeFunction, Clock, Page, PageRequest, RunFilter, ScheduleFilter, Store, StoreHealth
-from agentclock.runs import RunDetail, RunReader, RunWatch, check_page, check_texts
+from agentclock.ports import (
+    ChangeFunction,
+    Clock,
+    Page,
+    PageRequest,
+    RunFilter,
+    RunMark,
+    ScheduleFilter,
+    ScheduleOrder,
+    Store,
+    StoreHealth,
+)
+from agentclock.runs import RunDetail, RunReader, RunWatch, check_page
 from agentclock.timing import (
     Description,
     FiresOwed,
     Occurrence,
     describe,
     is_on_demand,
-    load_zone,
     occurrences,
-    parse_cron,
     retimed,
     unless_owed,
 )
 from agentclock.triggering import Triggering
 
 ZONE_BATCH: Final = 500
-#: The fields that say where a schedule calls.
-_PLACE: Final = frozenset({"target", "endpoint"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +114,10 @@ class Scheduler:
         self._publish = publish
         self._reader = RunReader(store, clock=clock, watch=watch)
         self.accounts: Final = Accounts(store, history_days=history_days)
+        self.insight: Final = Insight(store, engine_runs=self._engine_runs, history_days=history_days)
         self.backfills: Final = Backfilling(store, wakeup=wakeup, entropy=entropy)
         self._calls = CallRules(targets, origins=origins, secrets=secrets)
+        self._changes = Changes(self._calls)
         # One run now. What belongs to it stands in a module of its own.
         triggering = Triggering(
             store,
@@ -117,7 +130,16 @@ class Scheduler:
             check_call=self._calls.check_words,
         )
         self.trigger: Final = triggering.trigger
+        self.retry: Final = triggering.retry
         self.find_by_name: Final = triggering.find
+        self.applying: Final = Applying(
+            store,
+            self._changes,
+            tell=self._tell,
+            forfeited=lambda schedule, missed: publish(_forfeited(schedule, missed)),
+            entropy=entropy,
+            owner_limit=schedules_per_owner,
+        )
         self.audit: Final = AuditLog(store)
         #: What this process's clock shows; what is due is ruled by the database's.
         self.now: Final = clock.now
@@ -154,9 +176,9 @@ class Scheduler:
             provenance=provenance,
             created_at=now,
         )
-        schedule = finish(self._changed(blank, values, now))
+        schedule = finish(self._changes.changed(blank, values, now))
         await self._store.insert_schedules([schedule], by=by, owner_limit=self._schedules_per_owner)
-        self._tell(schedule.id)
+        self._tell([schedule.id])
         return schedule
 
     async def get(self, schedule_id: str, *, user_id: str | None = None) -> Schedule:
@@ -166,12 +188,21 @@ class Scheduler:
             raise NotFound("Schedule")
         return schedule
 
-    async def list(self, where: ScheduleFilter | None = None, page: PageRequest | None = None) -> Page[Schedule]:
-        """Newest first. Raises InvalidField."""
+    async def list(
+        self,
+        where: ScheduleFilter | None = None,
+        page: PageRequest | None = None,
+        order: ScheduleOrder = ScheduleOrder.NEWEST,
+    ) -> Page[Schedule]:
+        """Raises InvalidField."""
         where, page = where or ScheduleFilter(), page or PageRequest()
-        check_texts(name=where.name_contains, tag=where.tag, target=where.target)
+        check_filter(where)
         check_page(page)
-        return await self._store.list_schedules(where, page)
+        return await self._store.list_schedules(where, page, order)
+
+    async def recent_runs(self, schedule_ids: Sequence[str], count: int) -> Mapping[str, Sequence[RunMark]]:
+        """The newest `count` runs of each of these schedules, newest first."""
+        return await marks_of(self._store, schedule_ids, count) if count else {}
 
     async def change(
         self,
@@ -194,7 +225,7 @@ class Scheduler:
         values = read_draft(SchedulePatch, patch).values()
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
-            return self._changed(schedule, values, now)
+            return self._changes.changed(schedule, values, now)
 
         return change
 
@@ -217,31 +248,18 @@ class Scheduler:
         """Its pending runs are cancelled. Raises NotFound."""
         if text_fault(schedule_id) or not await self._store.delete_schedule(schedule_id, user_id, by=by):
             raise NotFound("Schedule")
-        self._tell(schedule_id)
+        self._tell([schedule_id])
 
     async def enable(self, schedule_id: str, *, user_id: str | None = None, by: Actor | None = None) -> Schedule:
         """Fires from now on; what was due while it was disabled is not made up. Enabling twice changes nothing.
 
         Raises NotFound, Forbidden, and InvalidField if the stored timetable cannot be read (any more).
         """
-
-        def change(schedule: Schedule, now: Instant) -> Schedule:
-            if schedule.enabled:
-                return schedule
-            load_zone(schedule.timezone)
-            parse_cron(schedule.cron_expr or "")
-            self._calls.check_words(schedule)
-            return rearmed(replace(schedule, enabled=True, disabled_reason=None), now)
-
-        return await self._write(schedule_id, change, user_id, by=by)
+        return await self._write(schedule_id, self._changes.switched_on, user_id, by=by)
 
     async def disable(self, schedule_id: str, *, user_id: str | None = None, by: Actor | None = None) -> Schedule:
         """Nothing is due any more; runs that exist go on. Raises NotFound."""
-
-        def change(schedule: Schedule, now: Instant) -> Schedule:
-            return replace(schedule, enabled=False, next_fire_at=None)
-
-        return await self._write(schedule_id, change, user_id, by=by)
+        return await self._write(schedule_id, self._changes.switched_off, user_id, by=by)
 
     def describe(self, schedule: Schedule) -> Description:
         return describe(schedule, self._clock.now())
@@ -328,15 +346,6 @@ class Scheduler:
 
     # helpers
 
-    def _changed(self, schedule: Schedule, values: Mapping[str, Any], now: Instant) -> Schedule:
-        """`schedule` with `values` (wire names) in place of its own."""
-        changed = with_values(schedule, values)
-        if _PLACE & values.keys():
-            self._calls.check_place(changed)
-        if TARGET_FIELDS & values.keys():
-            self._calls.check_words(changed)
-        return retimed(changed, values, now)
-
     async def _write(
         self,
         schedule_id: str,
@@ -358,12 +367,13 @@ class Scheduler:
                 with suppress(Conflict):  # the planner came first
                     self._publish(_forfeited(*await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)))
             else:
-                self._tell(schedule_id)
+                self._tell([schedule_id])
                 return schedule
 
-    def _tell(self, schedule_id: str) -> None:
+    def _tell(self, schedule_ids: Iterable[str]) -> None:
         self._wakeup()
-        self._publish(ScheduleChanged(schedule_id=schedule_id))
+        for schedule_id in schedule_ids:
+            self._publish(ScheduleChanged(schedule_id=schedule_id))
 
 
 def _forfeited(schedule: Schedule, missed: Run) -> FiresAbsent:

@@ -175,6 +175,18 @@ class Description:
     warnings: tuple[str, ...] = ()
 
 
+def explain(schedule: Schedule) -> str | None:
+    """When it fires, in English; None: the timetable cannot be read (any more)."""
+    try:
+        zone = Zone.load(schedule.timezone)
+        cron = Cron.parse(schedule.cron_expr or "")
+    except (CronError, ZoneError):
+        return None
+    if is_on_demand(schedule):
+        return cron.explain()
+    return f"{_times(schedule, cron, zone)}, {zone.name}{_limits(schedule, zone)}"
+
+
 def describe(schedule: Schedule, now: Instant) -> Description:
     """Never raises: a stored timetable that cannot be read (any more) is itself what to warn of."""
     try:
@@ -185,9 +197,8 @@ def describe(schedule: Schedule, now: Instant) -> Description:
     if is_on_demand(schedule):
         bounds = [bound for bound in _BOUNDS if getattr(schedule, bound) is not None]
         useless = (f"without a timetable these have no effect: {', '.join(bounds)}",) if bounds else ()
-        return Description(explanation=cron.explain(), warnings=useless)
-    explanation = f"{_times(schedule, cron, zone)}, {zone.name}{_limits(schedule, zone)}"
-    return Description(explanation=explanation, warnings=tuple(cron.warnings(zone, now // SECOND)))
+        return Description(explanation=explain(schedule), warnings=useless)
+    return Description(explanation=explain(schedule), warnings=tuple(cron.warnings(zone, now // SECOND)))
 
 
 def _times(schedule: Schedule, cron: Cron, zone: Zone) -> str:

@@ -19,7 +19,7 @@ from agentclock.core.actors import Actor, name_of
 from agentclock.core.errors import Conflict, EngineStopped, InvalidField, NotFound, ScheduleDisabled, TooOld
 from agentclock.core.events import RunChanged
 from agentclock.core.ids import uuid7
-from agentclock.core.model import DAY_SECONDS, SECOND, Instant, Overlap, Schedule, TriggerNote
+from agentclock.core.model import DAY_SECONDS, SECOND, Instant, Overlap, Run, Schedule, TriggerNote
 from agentclock.core.planning import Plan, Situation, plan_trigger
 from agentclock.core.storable import payload_fault, text_fault
 from agentclock.core.triggers import PayloadMode, TriggerKey, is_too_old, merged
@@ -50,6 +50,13 @@ def _as_text(value: object) -> object:
 _NULL: Final = {"type": "null"}
 
 
+Reason: TypeAlias = Annotated[
+    str | None,
+    Field(max_length=REASON_LENGTH, description="Why; shown with the run and in the audit log."),
+    AfterValidator(lambda text: text if text is None else _sound(text)),
+]
+
+
 class TriggerDraft(BaseModel):
     """What a trigger may say about its run. All of it is optional, and so is the body itself."""
 
@@ -74,16 +81,27 @@ class TriggerDraft(BaseModel):
         WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": 64}, {"type": "integer"}, _NULL]}),
         AfterValidator(lambda text: text if text is None else _sound(text)),
     ] = None
-    reason: Annotated[
-        str | None,
-        Field(max_length=REASON_LENGTH, description="Why; shown with the run and in the audit log."),
-        AfterValidator(lambda text: text if text is None else _sound(text)),
-    ] = None
+    reason: Reason = None
     max_age_seconds: Annotated[
         int | None,
         Field(ge=1, le=365 * DAY_SECONDS, description="An older fire_at is refused; null: as the setting says."),
         Whole,
     ] = None
+
+
+class RetryDraft(BaseModel):
+    """What may be said about a run that is done again. All of it is optional, and so is the body itself."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"payload": {"dry_run": True}, "reason": "fixed"}]}
+    )
+
+    payload: Annotated[Payload | None, Field(description="For the new run; see payload_mode.")] = None
+    payload_mode: Annotated[
+        PayloadMode,
+        Field(description="`merge`: into the payload that the run had (RFC 7396); `replace`: instead of it."),
+    ] = PayloadMode.MERGE
+    reason: Reason = None
 
 
 class Triggering:
@@ -140,9 +158,11 @@ class Triggering:
         user_id: str | None = None,
         traceparent: str | None = None,
         by: Actor | None = None,
+        again: Run | None = None,
     ) -> RunDetail:
         """One run now, under the schedule's overlap policy unless `overlap` says otherwise. The same `key` within
-        KEY_HOURS answers the same run (`is_replay`), also when the schedule could not be triggered any more.
+        KEY_HOURS answers the same run (`is_replay`), also when the schedule could not be triggered any more. `again`:
+        the run that it does once more, with the payload that that one was given.
 
         Waits at most `wait_seconds` until the run is over or paused. `traceparent`: the header of the request that
         asks for it. Raises NotFound, InvalidField, Forbidden, ScheduleDisabled, TooOld, KeyReused, EngineStopped.
@@ -158,7 +178,7 @@ class Triggering:
             if not schedule.enabled:
                 raise ScheduleDisabled
             self._check_age(draft, fire_at, now)
-            note = self._note(schedule, draft, by)
+            note = self._note(schedule, draft, by, again)
             if not can_run:
                 raise EngineStopped("Scheduler is not running: no engine executes runs at the moment")
             called = schedule if overlap is None else replace(schedule, overlap=overlap)
@@ -167,7 +187,7 @@ class Triggering:
         # The watch begins before the run exists, so that its end cannot be missed.
         with self._reader.watching(run_id) as changed:
             made = await self._store.trigger(
-                schedule_id, plan, user_id=user_id, key=_key(key, draft, overlap), by=by or Actor()
+                schedule_id, plan, user_id=user_id, key=_key(key, draft, overlap, again), by=by or Actor()
             )
             run = made.run
             if not made.is_replay:
@@ -185,6 +205,35 @@ class Triggering:
             detail = await self._reader.end_of(run, changed, wait_seconds)
             return replace(detail, is_replay=True)
 
+    async def retry(
+        self,
+        schedule_id: str,
+        run_id: str,
+        draft: RetryDraft | Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        wait_seconds: float = 0.0,
+        user_id: str | None = None,
+        traceparent: str | None = None,
+        by: Actor | None = None,
+    ) -> RunDetail:
+        """Does a run that is over once more, now. Raises what `trigger` raises, CorruptRow, and Conflict while the run
+        is not over."""
+        draft = read_draft(RetryDraft, draft or {})
+        run = await self._reader.find(schedule_id, run_id, user_id)
+        if not run.status.is_final:
+            raise Conflict(f"The run is {run.status}: it can be run again once it is over")
+        return await self.trigger(
+            schedule_id,
+            TriggerDraft(**{name: getattr(draft, name) for name in RetryDraft.model_fields}),
+            key=key,
+            wait_seconds=wait_seconds,
+            user_id=user_id,
+            traceparent=traceparent,
+            by=by,
+            again=run,
+        )
+
     def _check_age(self, draft: TriggerDraft, fire_at: Instant | None, now: Instant) -> None:
         if fire_at is None:
             return
@@ -194,8 +243,12 @@ class Triggering:
         if is_too_old(fire_at, now, max_age_seconds):
             raise TooOld(max_age_seconds)
 
-    def _note(self, schedule: Schedule, draft: TriggerDraft, by: Actor | None) -> TriggerNote:
+    def _note(self, schedule: Schedule, draft: TriggerDraft, by: Actor | None, again: Run | None) -> TriggerNote:
         payload, has_payload = schedule.target.payload, draft.payload is not None
+        if again is not None and again.trigger_note is not None and again.trigger_note.has_payload:
+            payload, is_own = again.trigger_note.payload, True
+        else:
+            is_own = has_payload
         if has_payload:
             is_merge = draft.payload_mode is PayloadMode.MERGE
             payload = merged(payload, draft.payload) if is_merge else draft.payload
@@ -203,16 +256,21 @@ class Triggering:
                 raise InvalidField("payload", f"The merged payload {fault}")
         self._check_call(replace(schedule, target=replace(schedule.target, payload=payload)))
         return TriggerNote(
-            reason=draft.reason, by=name_of(by), has_payload=has_payload, payload=payload if has_payload else None
+            reason=draft.reason,
+            by=name_of(by),
+            retry_of=None if again is None else again.id,
+            has_payload=is_own,
+            payload=payload if is_own else None,
         )
 
 
-def _key(key: str | None, draft: TriggerDraft, overlap: Overlap | None) -> TriggerKey | None:
+def _key(key: str | None, draft: TriggerDraft, overlap: Overlap | None, again: Run | None) -> TriggerKey | None:
     """Raises InvalidField."""
     if key is None:
         return None
     if not key.strip() or len(key) > KEY_LENGTH or text_fault(key):
         raise InvalidField("Idempotency-Key", f"must have 1 to {KEY_LENGTH} characters, not only blanks")
     asked = draft.model_dump(mode="json", exclude_defaults=True) | {"overlap": overlap}
+    asked |= {} if again is None else {"retry_of": again.id}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return TriggerKey(key=key, fingerprint=hashlib.sha256(text.encode()).hexdigest())

@@ -30,6 +30,14 @@ TABLE: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", "/schedules"): ({"schedules:write"}, AT_ONCE | {"name": "another"}),
     ("GET", "/schedules/preview"): ({"schedules:read"}, None),
     ("GET", "/schedules/events"): ({"schedules:read"}, None),
+    ("GET", "/schedules/summary"): ({"schedules:read"}, None),
+    ("GET", "/schedules/attention"): ({"schedules:read"}, None),
+    ("GET", "/schedules/timeline"): ({"schedules:read"}, None),
+    ("GET", "/schedules/statistics"): ({"schedules:read"}, None),
+    ("GET", "/schedules/accounts"): ({"schedules:read"}, None),
+    ("GET", f"{ONE}/statistics"): ({"schedules:read"}, None),
+    ("GET", "/runs/failures"): ({"schedules:read"}, None),
+    ("POST", "/schedules/apply"): ({"schedules:write"}, {"manager": "somebody", "schedules": []}),
     ("GET", ONE): ({"schedules:read"}, None),
     ("PATCH", ONE): ({"schedules:write"}, {"description": "changed"}),
     ("POST", f"{ONE}/enable"): ({"schedules:write"}, None),
@@ -48,6 +56,7 @@ TABLE: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", f"{RUN}/cancel"): ({"runs:cancel", "schedules:write"}, None),
     ("POST", f"{RUN}/continue"): ({"runs:approve", "schedules:write"}, {"action": "approve"}),
     ("GET", "/runs"): ({"schedules:read"}, None),
+    ("GET", "/runs/{run_id}"): ({"schedules:read"}, None),
     ("GET", "/audit"): ({"schedules:read"}, None),
     ("GET", "/owners"): ({ADMIN}, None),
     ("POST", "/owners/{user_id}/revoke"): ({ADMIN}, None),
@@ -146,7 +155,7 @@ def test_the_table_has_all_of_our_routes(db: SqliteDb) -> None:
         if getattr(getattr(route, "endpoint", None), "__module__", "").startswith("agentclock.")
         for method in route.methods
     }
-    assert ours == TABLE.keys()
+    assert ours == TABLE.keys() | {(method, "/session") for method in ("GET", "POST", "DELETE")}
 
 
 async def test_with_scopes_each_route_asks_for_its_own(db: SqliteDb) -> None:

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from fastapi import FastAPI
 from tests.apis import PAUSED, WORKER
-from tests.route_table import ADMIN, ALL_SCOPES, NEW_YEAR, TABLE, Row, endpoints
+from tests.route_table import ADMIN, ALL_SCOPES, NEW_YEAR, SESSION, TABLE, Row, endpoints
 
 from agentclock.app import Clockwork, assemble, create_app
 from agentclock.backfilling import BackfillDraft
@@ -159,12 +159,16 @@ def _for_user(caller: Caller, row: Row) -> int:
     return 404 if caller.kind == "other" and row.is_of_one else row.status
 
 
+def _named(value: Any, names: dict[str, str]) -> Any:
+    return value.format(**names) if isinstance(value, str) else value
+
+
 async def status_of(app: FastAPI, row: Row, names: dict[str, str], token: str | None) -> int:
     """The caller leaves as soon as the answer begins: some streams never end."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     names = names | {"name": "desk"} if row.path.startswith("/webhooks") else names
     url = f"http://127.0.0.1:7777{row.path.format(**names)}?{row.query}"
-    body = {field: text.format(**names) for field, text in row.body.items()} if row.body else None
+    body = {field: _named(value, names) for field, value in row.body.items()} if row.body else None
     request = httpx2.Request(row.method, url, json=body, headers=headers)
     content, begun = request.read(), asyncio.get_running_loop().create_future()
     inbox = iter([{"type": "http.request", "body": content, "more_body": False}])
@@ -205,7 +209,7 @@ async def status_of(app: FastAPI, row: Row, names: dict[str, str], token: str | 
 async def test_the_table_has_every_route_and_no_other() -> None:
     async with scene() as here:
         routes = list(endpoints(here.app.routes))
-    assert sorted(routes) == sorted((row.method, row.path) for row in TABLE)
+    assert sorted(routes) == sorted((row.method, row.path) for row in (*TABLE, *SESSION))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from tests.apis import DRAFT, PAUSED, World, app_of, client_of, world
-from tests.route_table import TABLE
+from tests.route_table import SESSION, TABLE
 
 from agentclock.api import Caller, Permission
 from agentclock.api.auth import SCOPES
@@ -21,8 +21,8 @@ from agentclock.core.model import Target
 PERMISSIONS = {scopes: permission for permission, scopes in SCOPES.items()}
 #: Metrics are on a router of their own.
 ASKED_FOR = {(row.method, row.path): PERMISSIONS[row.scopes] for row in TABLE if row.scopes and row.path != "/metrics"}
-#: Whether the process lives is no secret.
-OPEN_TO_ALL = {("GET", "/health"), ("GET", "/ready")}
+#: Whether the process lives is no secret, and everybody may try to log in.
+OPEN_TO_ALL = {("GET", "/health"), ("GET", "/ready"), *((row.method, row.path) for row in SESSION)}
 
 
 @dataclass(slots=True)

@@ -22,6 +22,13 @@ ROUTES = {
     ("post", "/schedules"): {"201", "409", "413", "422", "503"} | DENIED,
     ("get", "/schedules/preview"): {"200", "422", "503"} | DENIED,
     ("get", "/schedules/events"): {"200", "422", "503"} | DENIED,
+    ("post", "/schedules/apply"): {"200", "409", "413", "422", "503"} | DENIED,
+    **{
+        ("get", f"/schedules/{name}"): {"200", "422", "503"} | DENIED
+        for name in ("summary", "attention", "timeline", "statistics", "accounts")
+    },
+    ("get", "/schedules/{schedule_id}/statistics"): {"200", "404", "422", "503"} | DENIED,
+    ("get", "/runs/failures"): {"200", "422", "503"} | DENIED,
     ("get", "/schedules/{schedule_id}"): {"200", "404", "422", "503"} | DENIED,
     ("patch", "/schedules/{schedule_id}"): {"200", "404", "409", "413", "422", "503"} | DENIED,
     ("delete", "/schedules/{schedule_id}"): {"204", "404", "422", "503"} | DENIED,
@@ -41,7 +48,11 @@ ROUTES = {
     ("post", "/schedules/{schedule_id}/runs/{run_id}/continue"): {"200", "202", "404", "409", "413", "422", "503"}
     | DENIED,
     ("get", "/runs"): {"200", "422", "503"} | DENIED,
+    ("get", "/runs/{run_id}"): {"200", "404", "422", "503"} | DENIED,
     ("post", "/schedules/by-name/{name}/trigger"): {"200", "202", "404", "409", "413", "422", "503"} | DENIED,
+    ("get", "/session"): {"200", "422", "503"} | DENIED,
+    ("post", "/session"): {"200", "413", "422", "503"} | DENIED,
+    ("delete", "/session"): {"204", "422", "503"} | DENIED,
     ("get", "/audit"): {"200", "409", "422", "503"} | DENIED,
     ("get", "/owners"): {"200", "409", "422", "503"} | DENIED,
     ("post", "/owners/{user_id}/revoke"): {"200", "409", "422", "503"} | DENIED,

@@ -57,6 +57,11 @@ class AgnoGuard:
         else:
             await permissions.require_admin(request)
 
+    async def could_call(self, request: Request, target: Target) -> bool:
+        if target.name in self._own_targets and target.component is not None:
+            return await permissions.could_run(request, *target.component)
+        return permissions.is_admin(request)
+
     async def about(self, request: Request) -> Standing:
         """Raises Unauthenticated."""
         if not permissions.asks_for_credentials(request.app, self._settings):

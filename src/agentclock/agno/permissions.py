@@ -118,15 +118,24 @@ async def require_run(request: Request, component: TargetType, component_id: str
     """The permission to run this agent, team or workflow. Raises Forbidden, Conflict."""
     if component_id in RESERVED_MEMBER_IDS:
         raise Conflict("Manager specialists are internal. Schedule OS Manager instead.")
-    kind = f"{component}s"
-    if asks_for_scopes(request) and not await acheck_resource_access(request, component_id, kind, "run"):
-        await _deny(request, [f"{kind}:run"], f"Insufficient permissions. Required scope(s): {kind}:run")
+    if not await could_run(request, component, component_id):
+        scope = f"{component}s:run"
+        await _deny(request, [scope], f"Insufficient permissions. Required scope(s): {scope}")
+
+
+async def could_run(request: Request, component: TargetType, component_id: str) -> bool:
+    return not asks_for_scopes(request) or await acheck_resource_access(request, component_id, f"{component}s", "run")
 
 
 async def require_admin(request: Request) -> None:
     """Raises Forbidden."""
-    if asks_for_scopes(request) and not caller_is_admin(request):
+    if not is_admin(request):
         await _deny(request, ["agent_os:admin"], "Only admins can schedule an endpoint that is not a run endpoint")
+
+
+def is_admin(request: Request) -> bool:
+    """Whether the caller may do everything; also where AgentOS asks for no scopes."""
+    return not asks_for_scopes(request) or caller_is_admin(request)
 
 
 def grant_of(request: Request) -> Grant | None:

@@ -14,6 +14,7 @@ from agentclock.api.origins import OwnPagesOnly
 from agentclock.api.paths import TrailingSlash
 from agentclock.api.routes import build_router
 from agentclock.api.status import build_status_router
+from agentclock.api.targets import TargetDesk
 from agentclock.live import Hub
 from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
@@ -47,6 +48,7 @@ def add_routes(
     exposition: Exposition | None = None,
     webhooks: WebhookDesk | None = None,
     limits: RequestLimits | None = None,
+    targets: TargetDesk | None = None,
 ) -> None:
     """/schedules, /runs and all below them, /health, /ready and /info; /metrics if there is an `exposition`, /webhooks
     if there is a desk for them.
@@ -63,6 +65,8 @@ def add_routes(
             trigger_wait_seconds=trigger_wait_seconds,
             webhooks=webhooks,
             limits=limits,
+            targets=targets,
+            listener=listener,
         )
     )
     app.include_router(build_status_router(scheduler, guard=guard, listener=listener))

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
 
 from agentclock.core.actors import Actor
+from agentclock.core.errors import Forbidden
 from agentclock.core.model import Instant, Target
 
 
@@ -92,6 +93,9 @@ class Doorkeeper(Protocol):
     async def about(self, request: Request) -> Standing:
         """Who calls, also if that is nobody. Raises Unauthenticated for credentials that are not good."""
 
+    async def could_call(self, request: Request, target: Target) -> bool:
+        """As `Guard.may_call`, of a caller who is admitted and does not try it: nothing is put on record."""
+
 
 class OpenGuard:
     async def admit(self, request: Request, permission: Permission) -> Caller:
@@ -102,6 +106,19 @@ class OpenGuard:
 
     async def may_call(self, request: Request, target: Target) -> None:
         """Everybody may."""
+
+    async def could_call(self, request: Request, target: Target) -> bool:
+        return True
+
+
+async def could_call(guard: Guard, request: Request, target: Target) -> bool:
+    if isinstance(guard, Doorkeeper):
+        return await guard.could_call(request, target)
+    try:
+        await guard.may_call(request, target)
+    except Forbidden:
+        return False
+    return True
 
 
 _CALLER: Final = "agentclock.caller"

@@ -22,7 +22,8 @@ def client_key(host: str | None) -> str:
 
 
 class Proxies:
-    """Those whose X-Forwarded-For and X-Forwarded-Proto are believed. What any other client says of itself counts for nothing."""
+    """Those whose X-Forwarded-For and X-Forwarded-Proto are believed. What any other client says of itself counts for
+    nothing."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         """`trusted`: addresses and networks. Raises ValueError."""

@@ -21,6 +21,7 @@ from agentclock.core.errors import (
     CorruptRow,
     Forbidden,
     InvalidField,
+    InvalidFields,
     KeyReused,
     NotFound,
     StoreUnavailable,
@@ -29,9 +30,10 @@ from agentclock.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from agentclock.declaring.model import ApplyDraft
 from agentclock.drafts import PreviewDraft, ScheduleDraft, fault_message, wire_names
 from agentclock.runs import Answers
-from agentclock.triggering import TriggerDraft
+from agentclock.triggering import RetryDraft, TriggerDraft
 
 RETRY_AFTER_SECONDS: Final = 5
 _MOST_FAULTS: Final = 20
@@ -56,8 +58,9 @@ def error_response(error: Exception, request: Request) -> JSONResponse:
     """
     if isinstance(error, RequestValidationError):
         return _invalid([_fault(fault, request) for fault in error.errors()[:_MOST_FAULTS]])
-    if isinstance(error, InvalidField):
-        return _invalid([_field_fault(error, request)])
+    if isinstance(error, InvalidField | InvalidFields):
+        faults = [error] if isinstance(error, InvalidField) else error.faults
+        return _invalid([_field_fault(fault, request) for fault in faults])
     if isinstance(error, KeyReused):
         return _invalid([{"type": "key_reused", "loc": ["header", "Idempotency-Key"], "msg": str(error)}])
     status, detail = _meaning(error)
@@ -116,9 +119,14 @@ def _invalid(faults: Sequence[Mapping[str, Any]]) -> JSONResponse:
 
 def _field_fault(error: InvalidField, request: Request) -> dict[str, Any]:
     place = "query" if request.method == "GET" else "body"
-    path = [] if error.field == place else error.field.split(".")
+    path = [] if error.field == place else [_part(part) for part in error.field.split(".")]
     fault = {"type": "invalid_field", "loc": [place, *path], "msg": error.message, "ctx": error.context}
     return _printable(fault)
+
+
+def _part(part: str) -> str | int:
+    """A name, or a place in a list, of which there are not so many."""
+    return int(part) if part.isascii() and part.isdecimal() and len(part) < 9 else part
 
 
 def _fault(error: Mapping[str, Any], request: Request) -> dict[str, Any]:
@@ -134,6 +142,12 @@ def _fields_of(request: Request) -> type[BaseModel]:
     if request.method == "GET":
         return PreviewDraft
     path = request.scope["path"]
+    if "/bulk/" in path or path.endswith("/session"):
+        return BaseModel  # fields of which none is like another
+    if path.endswith("/schedules/apply"):
+        return ApplyDraft
+    if path.endswith("/retry"):
+        return RetryDraft
     if path.endswith("/backfills"):
         return BackfillDraft
     if path.endswith("/trigger"):

@@ -74,6 +74,13 @@ class TokenGuard:
             case _:
                 assert_never(identity)
 
+    async def could_call(self, request: Request, target: Target) -> bool:
+        try:
+            await self.may_call(request, target)
+        except Forbidden:
+            return False
+        return True
+
     async def about(self, request: Request) -> Standing:
         """Raises Unauthenticated, Unavailable."""
         if not any(name == b"authorization" for name, _ in request.scope["headers"]):

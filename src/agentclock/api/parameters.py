@@ -22,6 +22,7 @@ Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000, description="Rows of a pa
 PageNumber: TypeAlias = Annotated[int, Query(ge=1, description="Counted from 1; `cursor` is quicker far down.")]
 Cursor: TypeAlias = Annotated[str | None, Query(max_length=512, description="next_cursor of the page before.")]
 Name: TypeAlias = Annotated[str, Path(max_length=255, description="Name of the schedule.")]
+TargetName: TypeAlias = Annotated[str, Path(max_length=255, description="Name of the target.")]
 Time: TypeAlias = Annotated[
     str | None, Query(max_length=64, description="Fire time, ISO 8601 (UTC without an offset) or epoch seconds.")
 ]

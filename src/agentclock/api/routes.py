@@ -8,9 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from agentclock.api.accounts import AccountRoutes
+from agentclock.api.applying import ApplyRoutes
 from agentclock.api.audit import AuditRoutes
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.backfills import BackfillAnswer, BackfillRoutes
+from agentclock.api.bulk import BulkRoutes
+from agentclock.api.insight import InsightRoutes
 from agentclock.api.limits import RequestLimits
 from agentclock.api.notices import NoticeRoutes
 from agentclock.api.owners import OwnerRoutes
@@ -21,7 +24,11 @@ from agentclock.api.schedules import ScheduleRoutes
 from agentclock.api.schemas import ANSWERS, json_answer
 from agentclock.api.sessions import SessionRoutes
 from agentclock.api.streams import DESCRIPTION, EventStream
+from agentclock.api.timeline import Timeline, TimelineRoutes
+from agentclock.api.targets import TargetDesk, TargetRoutes
+from agentclock.api.vitals import Vitals
 from agentclock.api.watching import StreamRoutes
+from agentclock.api.workers import WorkerRoutes
 from agentclock.live import Hub
 from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
@@ -37,6 +44,8 @@ def build_router(
     trigger_wait_seconds: float = 25,
     webhooks: WebhookDesk | None = None,
     limits: RequestLimits | None = None,
+    targets: TargetDesk | None = None,
+    listener: Callable[[], str] | None = None,
 ) -> APIRouter:
     """All routes under /schedules and /runs, to be included in whichever app; under /webhooks with a desk for them.
 
@@ -59,6 +68,9 @@ def build_router(
     # Before the routes of one schedule, or "preview" and "events" would be taken for ids.
     add(read, "GET", "/schedules/preview", schedules.preview_schedule)
     add(read, "GET", "/schedules/events", streams.watch_schedules, 200, **stream)
+    _add_insight(add, scheduler)
+    add(write, "POST", "/schedules/apply", ApplyRoutes(scheduler, guard).apply_schedules, 409)
+    _add_bulk(add, BulkRoutes(scheduler, runs, guard, trigger_wait_seconds))
     add(read, "GET", one, schedules.get_schedule, 404)
     add(write, "PATCH", one, schedules.update_schedule, 404, 409)
     add(Permission.DELETE, "DELETE", one, schedules.delete_schedule, 404, status_code=204, response_model=None)
@@ -78,7 +90,12 @@ def build_router(
     add(Permission.CANCEL, "POST", f"{one_run}/cancel", of_runs.cancel_schedule_run, 202, 404)
     add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
     add(read, "GET", "/runs", of_runs.list_runs)
-    session = SessionRoutes(guard, scheduler.now)
+    add(read, "GET", "/runs/{run_id}", of_runs.get_run, 404)
+    desk = TargetRoutes(targets or TargetDesk(), guard)
+    add(read, "GET", "/targets", desk.list_targets)
+    add(read, "GET", "/targets/{name}/components", desk.list_target_components, 404)
+    add(read, "GET", "/workers", WorkerRoutes(scheduler, Vitals(scheduler, listener)).list_workers)
+    session = SessionRoutes(guard, scheduler)
     add(None, "GET", "/session", session.get_session)
     add(None, "POST", "/session", session.create_session)
     add(None, "DELETE", "/session", session.delete_session, status_code=204, response_model=None)
@@ -92,6 +109,17 @@ def build_router(
     return router
 
 
+def _add_insight(add: Callable[..., None], scheduler: Scheduler) -> None:
+    insight, read = InsightRoutes(scheduler), Permission.READ
+    add(read, "GET", "/schedules/summary", insight.get_summary)
+    add(read, "GET", "/schedules/attention", insight.list_concerns)
+    add(read, "GET", "/schedules/timeline", TimelineRoutes(scheduler).get_timeline, response_model=Timeline)
+    add(read, "GET", "/schedules/statistics", insight.list_statistics)
+    add(read, "GET", "/schedules/{schedule_id}/statistics", insight.get_schedule_statistics, 404)
+    add(read, "GET", "/schedules/accounts", insight.list_accounts)
+    add(read, "GET", "/runs/failures", insight.list_failures)
+
+
 def _add_webhooks(add: Callable[..., None], notices: NoticeRoutes) -> None:
     add(Permission.ADMIN, "GET", "/webhooks", notices.list_webhooks, 409)
     add(Permission.ADMIN, "POST", "/webhooks/{name}/test", notices.test_webhook, 404)
@@ -99,8 +127,20 @@ def _add_webhooks(add: Callable[..., None], notices: NoticeRoutes) -> None:
     add(Permission.WRITE, "POST", "/webhooks/notices/{notice_id}/retry", notices.retry_notice, 404, 409)
 
 
+def _add_bulk(add: Callable[..., None], bulk: BulkRoutes) -> None:
+    write = Permission.WRITE
+    add(write, "POST", "/schedules/bulk/enable", bulk.enable_schedules)
+    add(write, "POST", "/schedules/bulk/disable", bulk.disable_schedules)
+    add(write, "POST", "/schedules/bulk/trigger", bulk.trigger_schedules)
+    add(Permission.DELETE, "POST", "/schedules/bulk/delete", bulk.delete_schedules)
+    add(Permission.CANCEL, "POST", "/runs/bulk/cancel", bulk.cancel_runs)
+    add(write, "POST", "/runs/bulk/retry", bulk.retry_runs)
+    add(write, "POST", "/schedules/{schedule_id}/runs/{run_id}/retry", bulk.retry_schedule_run, 202, 404, 409)
+
+
 def _adder(router: APIRouter, guard: Guard) -> Callable[..., None]:
-    """What puts a route on the router, with the permission it asks for and the errors it may answer with."""
+    """What puts a route on the router, with the permission it asks for (None: everybody may) and the errors that it
+    may answer with."""
     answers: dict[int | str, dict[str, Any]] = {
         **ANSWERS,
         200: dict(DESCRIPTION),

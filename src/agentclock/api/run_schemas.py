@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from agentclock.api.schemas import Meta
 from agentclock.api.values import epoch_seconds, iso_or_null, presentable
 from agentclock.core.approvals import describe
+from agentclock.core.figures import duration_ms, lateness_ms
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import SECOND, Attempt, Cause, RunStatus
 from agentclock.core.model import Run as RunRow
@@ -87,6 +88,15 @@ class Run(BaseModel):
     metrics: Any
     usage: RunUsage | None = Field(description="What all attempts used up; null: AgentOS did not say.")
     attempts: list[RunAttempt]
+    started_at: str | None = Field(description="When the first attempt began; null: none has.")
+    ended_at: str | None = Field(description="completed_at as RFC 3339 with milliseconds.")
+    duration_ms: int | None = Field(description="From started_at to ended_at, with pauses; null: not both are known.")
+    lateness_ms: int | None = Field(
+        description="From fire_at, and the schedule's own delay within its jitter, to started_at; null: it has not "
+        "begun, the schedule is gone, or nobody promised when (manual, catch_up, backfill)."
+    )
+    retry_of: str | None = Field(description="The `id` of the run that it does again; null: none.")
+    payload: Any = Field(description="Its own payload, as its trigger said; null: the schedule's.")
 
 
 class ListedRun(Run):
@@ -134,6 +144,19 @@ def _fields(detail: RunDetail) -> dict[str, Any]:
         "usage": _sum([attempt.usage for attempt in detail.attempts if attempt.usage is not None]),
         "attempts": [_attempt_out(attempt) for attempt in detail.attempts],
         **_pause(run),
+        **_times(detail),
+        "retry_of": run.trigger_note.retry_of if run.trigger_note else None,
+        "payload": presentable(run.trigger_note.payload) if run.trigger_note else None,
+    }
+
+
+def _times(detail: RunDetail) -> dict[str, Any]:
+    run, jitter_seconds = detail.run, detail.jitter_seconds
+    return {
+        "started_at": iso_or_null(run.started_at),
+        "ended_at": iso_or_null(run.completed_at),
+        "duration_ms": duration_ms(run),
+        "lateness_ms": None if jitter_seconds is None else lateness_ms(run, jitter_seconds),
     }
 
 

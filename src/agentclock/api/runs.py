@@ -88,6 +88,10 @@ class RunRoutes:
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
         return run_schemas.InboxList(data=[run_schemas.listed_run_out(detail) for detail in found.items], meta=meta)
 
+    async def get_run(self, run_id: RunId, caller: TheCaller) -> run_schemas.ListedRun:
+        """One run with its attempts, of whichever schedule."""
+        return run_schemas.listed_run_out(await self._runs.find(run_id, user_id=caller.user_id))
+
     async def get_schedule_run(self, schedule_id: ScheduleId, run_id: RunId, caller: TheCaller) -> run_schemas.Run:
         """One run with its attempts."""
         return run_schemas.run_out(await self._runs.get(schedule_id, run_id, user_id=caller.user_id))

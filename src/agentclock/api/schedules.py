@@ -11,6 +11,7 @@ from fastapi import Header, Query, Request, Response
 
 from agentclock.api import run_schemas, schemas
 from agentclock.api.auth import Caller, Guard, TheCaller
+from agentclock.api.narrowing import Asked, confined
 from agentclock.api.parameters import (
     Cursor,
     Limit,
@@ -26,7 +27,7 @@ from agentclock.core.errors import Forbidden
 from agentclock.core.model import Overlap, Schedule, Target
 from agentclock.core.owners import foreign_call
 from agentclock.drafts import TARGET_FIELDS, PreviewDraft, ScheduleDraft, SchedulePatch, with_values
-from agentclock.ports import PageRequest, ScheduleFilter
+from agentclock.ports import PageRequest, ScheduleOrder
 from agentclock.scheduler import Scheduler
 from agentclock.triggering import TriggerDraft
 
@@ -59,23 +60,27 @@ class ScheduleRoutes:
 
     async def list_schedules(
         self,
+        asked: Asked,
         caller: TheCaller,
-        enabled: bool | None = None,
-        name: Annotated[str | None, Query(max_length=255, description="Part of the name, in any case.")] = None,
-        tag: Annotated[str | None, Query(max_length=64)] = None,
-        target: Annotated[
-            str | None, Query(max_length=512, description="Target name, agent, team or workflow id, or endpoint.")
-        ] = None,
+        sort: Annotated[
+            ScheduleOrder,
+            Query(description="Newest first, soonest next fire first (those with none last), or by name."),
+        ] = ScheduleOrder.NEWEST,
+        recent_runs: Annotated[int, Query(ge=0, le=50, description="How many of its newest runs each row has.")] = 0,
         limit: Limit = 100,
         page: PageNumber = 1,
         cursor: Cursor = None,
     ) -> schemas.ScheduleList:
-        """Schedules, newest first."""
+        """Schedules that match all of what is asked for. A cursor is good for the order that it came with."""
         began = time.perf_counter()
-        where = ScheduleFilter(user_id=caller.user_id, enabled=enabled, name_contains=name, tag=tag, target=target)
-        found = await self._scheduler.list(where, PageRequest(limit=limit, page=page, cursor=cursor))
+        where = confined(asked, caller)
+        found = await self._scheduler.list(where, PageRequest(limit=limit, page=page, cursor=cursor), sort)
+        marks = await self._scheduler.recent_runs([row.id for row in found.items], recent_runs)
+        shown = [
+            schemas.listed_schedule_out(row, marks.get(row.id, ()) if recent_runs else None) for row in found.items
+        ]
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
-        return schemas.ScheduleList(data=[schemas.schedule_out(row) for row in found.items], meta=meta)
+        return schemas.ScheduleList(data=shown, meta=meta)
 
     async def create_schedule(
         self, draft: ScheduleDraft, request: Request, response: Response, caller: TheCaller
@@ -184,7 +189,7 @@ class ScheduleRoutes:
     ) -> run_schemas.Run:
         await self._guard.may_call(request, schedule.target)
         if order.draft is not None:
-            _check_speaker(schedule, replace(schedule.target, payload=order.draft.payload), caller)
+            check_speaker(schedule, replace(schedule.target, payload=order.draft.payload), caller)
         detail = await self._scheduler.trigger(
             schedule.id,
             order.draft,
@@ -218,11 +223,11 @@ class ScheduleRoutes:
         if target == schedule.target:
             return version
         await self._guard.may_call(request, target)
-        _check_speaker(schedule, target, caller)
+        check_speaker(schedule, target, caller)
         return schedule.version if version is None else version
 
 
-def _check_speaker(schedule: Schedule, target: Target, caller: Caller) -> None:
+def check_speaker(schedule: Schedule, target: Target, caller: Caller) -> None:
     """A schedule without an owner speaks for whom its payload names: whoever has a name makes it speak for nobody else.
 
     Raises Forbidden.

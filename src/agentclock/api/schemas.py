@@ -4,18 +4,19 @@ additional times are RFC 3339 in UTC with milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentclock.api.values import epoch_seconds, iso_or_null, presentable
+from agentclock.core.figures import duration_ms
 from agentclock.core.instants import iso_utc
-from agentclock.core.model import SECOND, ApprovalAction, CatchUp, OnLost, Overlap, RetryBackoff
+from agentclock.core.model import SECOND, ApprovalAction, CatchUp, Cause, OnLost, Overlap, RetryBackoff, RunStatus
 from agentclock.core.model import Schedule as ScheduleRow
-from agentclock.ports import Page
+from agentclock.ports import Page, RunMark
 from agentclock.scheduler import Preview as PreviewResult
-from agentclock.timing import Description
+from agentclock.timing import Description, explain
 
 
 class Schedule(BaseModel):
@@ -192,9 +193,49 @@ class Meta(BaseModel):
     unreadable: list[Unreadable]
 
 
+class RecentRun(BaseModel):
+    """A run in short."""
+
+    id: str
+    status: RunStatus
+    cause: Cause
+    fire_at: str = Field(description="When it was due, RFC 3339.")
+    started_at: str | None = Field(description="When its first attempt began; null: it did not.")
+    ended_at: str | None = Field(description="When it was over; null: it is not.")
+    duration_ms: int | None = Field(description="From start to end, pauses included; null: it is not over.")
+    fire_count: int = Field(description="How many fires this row stands for.")
+    reason: str | None = Field(description="Why the fires made no run.")
+
+
+class ListedSchedule(Schedule):
+    """A schedule in a list."""
+
+    explanation: str | None = Field(description="When it fires, in English; null: the timetable cannot be read.")
+    recent_runs: list[RecentRun] | None = Field(description="Newest first; null: not asked for (recent_runs=).")
+
+
 class ScheduleList(BaseModel):
-    data: list[Schedule]
+    data: list[ListedSchedule]
     meta: Meta
+
+
+def listed_schedule_out(row: ScheduleRow, marks: Sequence[RunMark] | None) -> ListedSchedule:
+    runs = None if marks is None else [_recent_run_out(mark) for mark in marks]
+    return ListedSchedule(**schedule_fields(row), explanation=explain(row), recent_runs=runs)
+
+
+def _recent_run_out(mark: RunMark) -> RecentRun:
+    return RecentRun(
+        id=mark.run_id,
+        status=mark.status,
+        cause=mark.cause,
+        fire_at=iso_utc(mark.fire_at),
+        started_at=iso_or_null(mark.started_at),
+        ended_at=iso_or_null(mark.completed_at),
+        duration_ms=duration_ms(mark),
+        fire_count=mark.fire_count,
+        reason=mark.reason.text if mark.reason else None,
+    )
 
 
 def meta_out(found: Page[Any], *, page: int, limit: int, search_time_ms: float) -> Meta:

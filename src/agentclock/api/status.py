@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
@@ -15,24 +14,14 @@ from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.errors import RETRY_AFTER_SECONDS
 from agentclock.api.requests import ApiRoute
 from agentclock.api.schemas import ANSWERS
-from agentclock.core.errors import StoreUnavailable
+from agentclock.api.vitals import Part, Vitals
 from agentclock.core.zones import tzdata_version
 from agentclock.scheduler import Scheduler
-
-#: A database that takes longer than this does not count as ready.
-DATABASE_SECONDS: Final = 5.0
-
 
 class Health(BaseModel):
     status: str = Field(examples=["ok"])
     version: str
     tzdata_version: str = Field(description="IANA version of the zone data in use.", examples=["2026f"])
-
-
-class Part(BaseModel):
-    ok: bool
-    status: str
-    detail: str | None = Field(description="What is wrong, or which process does the work.")
 
 
 class Readiness(BaseModel):
@@ -76,7 +65,7 @@ def build_status_router(
 class StatusRoutes:
     def __init__(self, scheduler: Scheduler, listener: Callable[[], str] | None, version: str) -> None:
         self._scheduler = scheduler
-        self._listener = listener
+        self._vitals = Vitals(scheduler, listener)
         self._version = version
 
     def router(self, guard: Guard) -> APIRouter:
@@ -95,8 +84,8 @@ class StatusRoutes:
 
     async def ready(self, response: Response) -> Readiness:
         """Whether schedules are kept: 200, or 503 with the part that is missing."""
-        database = await self._database()
-        engine = await self._engine()
+        database = await self._vitals.database()
+        engine = await self._vitals.engine()
         ready = database.ok and engine.ok
         if not ready:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -105,7 +94,7 @@ class StatusRoutes:
             status="ready" if ready else "not ready",
             database=database,
             engine=engine,
-            listener=self._listener_part(),
+            listener=self._vitals.listener(),
         )
 
     async def info(self) -> Info:
@@ -125,31 +114,3 @@ class StatusRoutes:
                 warnings=list(health.warnings),
             ),
         )
-
-    async def _database(self) -> Part:
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                health = await self._scheduler.health()
-        except (StoreUnavailable, TimeoutError):
-            return Part(ok=False, status="unavailable", detail="the database does not answer")
-        return Part(ok=True, status="ok", detail="; ".join(health.warnings) or None)
-
-    async def _engine(self) -> Part:
-        state = self._scheduler.engine_state()
-        try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                owner = await self._scheduler.engine_owner()
-        except (StoreUnavailable, TimeoutError):
-            owner = None
-        if owner is None or state.trouble is not None:
-            return Part(ok=False, status=state.status, detail=state.trouble or "no engine executes runs")
-        return Part(ok=True, status=state.status, detail=f"runs in {owner}")
-
-    def _listener_part(self) -> Part:
-        """Without a listener the poll interval does the work: slower, but nothing is lost."""
-        if self._listener is None:
-            return Part(ok=True, status="none", detail="changes by other processes are found by polling")
-        state = self._listener()
-        if state == "ok":
-            return Part(ok=True, status="ok", detail=None)
-        return Part(ok=False, status="polling", detail=state)

@@ -12,13 +12,28 @@ from fastapi import Header, Query, Response
 from agentclock.api.auth import Caller, TheCaller
 from agentclock.api.limits import Seats
 from agentclock.api.parameters import RunId, ScheduleId
-from agentclock.api.run_schemas import run_out
+from agentclock.api.run_schemas import listed_run_out, run_out
 from agentclock.api.streams import PULSE, EventStream, chunks, frame
 from agentclock.api.values import iso_or_null, presentable
 from agentclock.core.errors import InvalidField
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import Json, Run
-from agentclock.live import Change, Changes, Cut, FeedItem, Gone, Hub, Item, Logged, Over, Pulse, Reset, State, Trouble
+from agentclock.live import (
+    Change,
+    Changes,
+    Cut,
+    FeedItem,
+    Gone,
+    Hub,
+    Item,
+    Label,
+    Logged,
+    Over,
+    Pulse,
+    Reset,
+    State,
+    Trouble,
+)
 from agentclock.ports import LoggedEvent
 from agentclock.runs import RunDetail, Runs
 
@@ -33,7 +48,7 @@ LastEventIdToo: TypeAlias = Annotated[
 _TAKEN: Final = frozenset({"status", "end", "trouble", "snapshot", "reset", "run", "schedule", "error", "open"})
 _OTHER: Final = "agent_event"
 #: Left out where runs are many.
-_LARGE: Final = {"input", "output", "requirements", "approval", "metrics", "usage", "attempts"}
+_LARGE: Final = {"payload", "input", "output", "requirements", "approval", "metrics", "usage", "attempts"}
 
 
 class StreamRoutes:
@@ -130,7 +145,7 @@ async def _of_all(items: AsyncGenerator[FeedItem, None]) -> AsyncGenerator[bytes
                 case Reset():
                     if item.is_again:
                         yield frame("reset", {"epoch": item.epoch})
-                    active = [_run(run) for run in item.runs]
+                    active = [_run(run, item.labels.get(run.schedule_id)) for run in item.runs]
                     data = {"epoch": item.epoch, "runs": active, "total_count": item.total_count}
                     yield frame("snapshot", data, item.cursor)
                 case Trouble(reason):
@@ -146,7 +161,7 @@ async def _of_all(items: AsyncGenerator[FeedItem, None]) -> AsyncGenerator[bytes
 def _changed(change: Change, epoch: str) -> bytes:
     event_id = f"{epoch}:{change.seq}"
     if change.run is not None:
-        return frame("run", _run(change.run), event_id)
+        return frame("run", _run(change.run, change.label), event_id)
     data: Json = {"id": change.schedule_id, "change": "deleted"}
     if (schedule := change.schedule) is not None:
         data = {
@@ -162,6 +177,9 @@ def _changed(change: Change, epoch: str) -> bytes:
     return frame("schedule", data, event_id)
 
 
-def _run(run: Run) -> Json:
+def _run(run: Run, label: Label | None) -> Json:
     """Without what may be large."""
-    return run_out(RunDetail(run=run)).model_dump(mode="json", exclude=_LARGE)
+    detail = RunDetail(run=run)
+    if label is not None:
+        detail = RunDetail(run=run, schedule_name=label.name, jitter_seconds=label.jitter_seconds)
+    return listed_run_out(detail).model_dump(mode="json", exclude=_LARGE)

@@ -2,8 +2,10 @@
 
 AgentclockError
 ├── InvalidField        the caller's input: names the field, says what is wrong and what to do (422)
+├── InvalidFields       several of them at once, each an InvalidField (422)
 ├── Conflict            the request is well-formed but clashes with what is stored
 │   ├── NameTaken       another schedule of the same owner has this name (409)
+│   ├── ManagedByOthers  schedules of these names belong to another manager, or to nobody (409)
 │   ├── ScheduleDisabled  trigger of a disabled schedule (409)
 │   ├── NotPaused       an answer to a run that waits for none (409)
 │   ├── GuardRail       an agent would schedule more than it may (409)
@@ -28,6 +30,8 @@ AgentclockError
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class AgentclockError(Exception):
     """Root of the tree: `except AgentclockError` catches everything above and nothing else."""
@@ -47,6 +51,14 @@ class InvalidField(AgentclockError):
         self.context = context
 
 
+class InvalidFields(AgentclockError):
+    """`faults` has each field that is wrong, as its own error; nothing was done."""
+
+    def __init__(self, faults: Sequence[InvalidField]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
 class Conflict(AgentclockError):
     """Well-formed, but at odds with what is stored."""
 
@@ -55,6 +67,18 @@ class NameTaken(Conflict):
     def __init__(self, name: str) -> None:
         super().__init__(f"Schedule with name '{name}' already exists")
         self.name = name
+
+
+class ManagedByOthers(Conflict):
+    """`managers`: the schedules' names, each with what stands in its `managed_by`."""
+
+    def __init__(self, managers: Mapping[str, str | None], most: int = 10) -> None:
+        shown = [f"'{name}' ({by or 'nobody'})" for name, by in list(managers.items())[:most]]
+        more = f" and {len(managers) - most} more" if len(managers) > most else ""
+        super().__init__(
+            f"Not managed by you: {', '.join(shown)}{more}. Take them over with adopt (--adopt), or choose other names"
+        )
+        self.managers = dict(managers)
 
 
 class ScheduleDisabled(Conflict):

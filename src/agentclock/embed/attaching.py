@@ -20,7 +20,7 @@ from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
 from agentclock.embed.layer import Layer
 from agentclock.embed.life import Life
-from agentclock.embed.routes import Annex, BesideAnnex, Frontage, put_in_front
+from agentclock.embed.routes import Annex, BesideAnnex, Frontage, leave_to_host, put_in_front
 from agentclock.logs import join_host_logging
 from agentclock.ui import Dashboard
 
@@ -65,14 +65,17 @@ def embed(
     that has a clockwork already or has begun to serve.
     """
     life = Life(clockwork, clockwork.executor.host)
-    router = _router(clockwork, guard, prefix) if routes else None
+    router = _router(clockwork, guard) if routes else None
+    pages = _pages(clockwork.settings, prefix) if routes else APIRouter()
     if isinstance(app, Starlette):
         if problem := _unfit(app):
             raise ConfigError([problem])
         frontage = put_in_front(app, router, prefix=prefix) if router is not None else None
         app.add_middleware(Layer, life=life, frontage=frontage)
         if frontage is not None:
-            _put_outermost(app, Middleware(Sessions, **_session_options(clockwork, frontage, prefix)))
+            leave_to_host(app, pages, prefix)
+            sessions = Middleware(Sessions, **_session_options(clockwork, frontage, prefix))
+            _put_outermost(app, Middleware(BesideAnnex, annex=Annex(pages, prefix)), sessions)
         return app
     if isinstance(app, Layer):
         raise ConfigError([_TWICE])
@@ -80,7 +83,8 @@ def embed(
     if router is not None:
         frontage = Frontage(None, [], router, prefix)
         beside = BesideAnnex(app, Annex(router, prefix))
-        inner = Sessions(beside, **_session_options(clockwork, frontage, prefix))
+        sessions = Sessions(beside, **_session_options(clockwork, frontage, prefix))
+        inner = BesideAnnex(sessions, Annex(pages, prefix))
     layer = Layer(inner, life=life, frontage=frontage)
     if clockwork.executor.host is not None:
         clockwork.executor.host.app = layer
@@ -95,17 +99,17 @@ def _session_options(clockwork: Clockwork, frontage: Frontage, prefix: str) -> d
     return {"is_ours": frontage.owns, "prefix": prefix, "public_url": public_url, "stranger": stranger}
 
 
-def _put_outermost(app: Starlette, layer: Middleware) -> None:
+def _put_outermost(app: Starlette, *layers: Middleware) -> None:
     """Around all middleware of the host, also around what it adds later: who asks for tokens must see those that
-    browsers have in a cookie."""
+    browsers have in a cookie, and must not ask for one before there is a page to log in at."""
     build = app.build_middleware_stack
 
     def build_within() -> ASGIApp:
-        app.user_middleware.insert(0, layer)
+        app.user_middleware[:0] = layers
         try:
             return build()
         finally:
-            app.user_middleware.remove(layer)
+            del app.user_middleware[: len(layers)]
 
     app.build_middleware_stack = build_within  # type: ignore[method-assign]
 
@@ -120,9 +124,9 @@ def _unfit(app: Starlette) -> str | None:
     return None
 
 
-def _router(clockwork: Clockwork, guard: Guard | None, prefix: str) -> APIRouter:
+def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
     settings = clockwork.settings
-    router = build_router(
+    return build_router(
         clockwork.scheduler,
         clockwork.runs,
         clockwork.hub,
@@ -131,7 +135,9 @@ def _router(clockwork: Clockwork, guard: Guard | None, prefix: str) -> APIRouter
         webhooks=clockwork.webhooks.desk,
         limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )
-    if settings.dashboard_path != "off":
-        dashboard = Dashboard(api_root=prefix, home=prefix + (settings.dashboard_path or "/scheduler"))
-        router.include_router(dashboard.router(prefix))
-    return router
+
+
+def _pages(settings: Settings, prefix: str) -> APIRouter:
+    if settings.dashboard_path == "off":
+        return APIRouter()
+    return Dashboard(api_root=prefix, home=prefix + (settings.dashboard_path or "/scheduler")).router(prefix)

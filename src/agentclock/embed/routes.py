@@ -91,14 +91,14 @@ class Annex(BaseRoute):
 
 
 class BesideAnnex:
-    """A host that has no list of routes, with ours in front of it."""
+    """An app with our routes in front of it: one that has no list of routes, or whose middleware is to be kept out."""
 
     def __init__(self, app: ASGIApp, annex: Annex) -> None:
         self._app = app
         self._annex = annex
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        known = self._annex.matches(scope)[0] is not Match.NONE
+        known = self._annex.matches(scope)[0] is Match.FULL
         await (self._annex.handle if known else self._app)(scope, receive, send)
 
 
@@ -107,7 +107,7 @@ def put_in_front(app: Starlette, router: APIRouter, *, prefix: str) -> Frontage:
 
     What the host has at a path of ours outside /schedules stays the host's: such words are not ours alone.
     """
-    _leave_to_host(app, router, prefix)
+    leave_to_host(app, router, prefix)
     if not isinstance(app, FastAPI):
         frontage = Frontage(app, [Annex(router, prefix)], router, prefix)
         frontage.place()
@@ -120,7 +120,8 @@ def put_in_front(app: Starlette, router: APIRouter, *, prefix: str) -> Frontage:
     return frontage
 
 
-def _leave_to_host(app: Starlette, router: APIRouter, prefix: str) -> None:
+def leave_to_host(app: Starlette, router: APIRouter, prefix: str) -> None:
+    """Takes out of `router` what the host has itself, but for what is below /schedules."""
     taken = {(path, method) for route in app.router.routes for path, method in _places(route)}
     left = [
         route

@@ -174,7 +174,8 @@ class Engine:
 
     async def _incarnation(self) -> None:
         """One life of a worker, from owning the engine until the end of its lease or of the process."""
-        info = WorkerInfo(id=self._new_id(), name=self.name, app_version=self._options.app_version)
+        options = self._options
+        info = WorkerInfo(id=self._new_id(), name=self.name, app_version=options.app_version, slots=options.concurrency)
         await self._own_engine(info)
         crew = self._crew = self._make_crew(info.id)
         try:

@@ -16,6 +16,7 @@ from agentclock.core.model import Claim, Outcome, OutcomeKind, Target
 from agentclock.core.origins import is_absolute, origin_fault, origin_of, read_origin
 from agentclock.executor.agentos import AgentOSExecutor, Patience
 from agentclock.executor.asgi import AsgiTransport
+from agentclock.executor.components import KEEP_SECONDS, Remembered, components_of
 from agentclock.executor.discretion import Discretion
 from agentclock.executor.http import HttpExecutor
 from agentclock.executor.secrecy import DiscreetTransport, Secrecy
@@ -30,7 +31,7 @@ from agentclock.executor.transport import (
     Request,
     Transport,
 )
-from agentclock.ports import RunContext
+from agentclock.ports import Components, RunContext
 
 PROBE_TIMEOUT_SECONDS: Final = 5
 
@@ -76,6 +77,7 @@ class TargetExecutor:
             structlog.get_logger("agentclock.executor").warning("tls_not_verified", target=unverified)
         self._transport = _ByTarget(self._outside(connection_limit), self.host)
         self._questions = _ByTarget(self._outside(connection_limit), self.host)
+        self._components = Remembered(KEEP_SECONDS)
         self._http = HttpExecutor(self._transport, response_cap_bytes=response_cap_bytes)
         self._agentos = AgentOSExecutor(
             self._transport, self._questions, response_cap_bytes=response_cap_bytes, patience=patience
@@ -135,6 +137,20 @@ class TargetExecutor:
             return str(error)
         except NotHttp as error:
             return f"does not answer in HTTP: {error}"
+
+    async def components(self, name: str) -> Components:
+        """What the AgentOS behind this target has; asked again only after a while. Never raises."""
+        return await self._components.of(name, self._ask_for_components)
+
+    async def _ask_for_components(self, name: str) -> Components:
+        secrecy = Secrecy(self._secrets, self._discretion, Target(name=name, endpoint="/"))
+        try:
+            target = self._target(Target(name=name, endpoint="/"))
+            if target.kind != "agentos":
+                return Components(trouble="it is no AgentOS: any path of it may be an endpoint")
+            return await components_of(target, self._questions, secrecy)
+        except ValueError as error:
+            return Components(trouble=secrecy.blotter.error(str(error)))
 
     async def close(self) -> None:
         await self._transport.close()

@@ -10,14 +10,16 @@ from typing import Any, Final
 #: Texts that stand for nothing else, in YAML 1.1 and 1.2.
 _HARMLESS: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(?:::?[A-Za-z0-9_./-]+)*")
 _WORDS: Final = frozenset({"y", "yes", "n", "no", "true", "false", "on", "off", "null"})
+#: Everything that is printed, in any script; no ends of lines but the usual one.
+_PRINTED: Final = r" -~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
 #: What a literal block keeps as it is. It must not begin with a blank, which would be taken for indentation.
-_LINES: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?\n(?:[ -~]*[!-~]\n|\n)*(?<!\n\n)")
+_LINES: Final = re.compile(rf"(?! )[{_PRINTED}]+\n(?:[{_PRINTED}]*\n)*[{_PRINTED}]*(?<!\n\n)")
 
-_NOT_ASCII: Final = re.compile(r"[^ -~]")
+_NOT_PRINTED: Final = re.compile(f"[^{_PRINTED}]")
 
 
 def to_yaml(value: Any) -> str:
-    """Of dicts with texts as keys, lists, texts, whole numbers, booleans and None; ends with a newline."""
+    """Of dicts with texts as keys, lists, texts, numbers, booleans and None; ends with a newline."""
     return "".join(f"{line}\n" for line in _lines(value))
 
 
@@ -31,8 +33,8 @@ def _lines(value: Any) -> Iterator[str]:
             yield f"- {head}"
             yield from rest if isinstance(item, str) else (f"  {line}" if line else "" for line in rest)
     elif isinstance(value, str) and _LINES.fullmatch(value):
-        yield "|"
-        yield from (f"  {line}" if line else "" for line in value.splitlines())
+        yield "|" if value.endswith("\n") else "|-"
+        yield from (f"  {line}" if line else "" for line in value.removesuffix("\n").split("\n"))
     else:
         yield _scalar(value)
 
@@ -52,7 +54,10 @@ def _scalar(value: Any) -> str:
         case str() if _HARMLESS.fullmatch(value) and value.lower() not in _WORDS:
             return value
         case str():
-            return _NOT_ASCII.sub(_escaped, json.dumps(value, ensure_ascii=False))
+            return _NOT_PRINTED.sub(_escaped, json.dumps(value, ensure_ascii=False))
+        case float():
+            # Without a point it would be text to older readers.
+            return re.sub(r"^(-?\d+)(?=e)", r"\1.0", json.dumps(value))
         case bool() | int() | None:
             return json.dumps(value)
         case _:

@@ -13,7 +13,8 @@ import structlog
 
 from agentclock.core.errors import CorruptRow, StoreUnavailable
 from agentclock.core.model import SECOND, Instant, Run, Schedule
-from agentclock.live.items import Change
+from agentclock.live.items import Change, Label
+from agentclock.live.labels import Labels
 from agentclock.live.topic import AWAY
 from agentclock.live.viewer import Looker, Viewer
 from agentclock.ports import Clock, Store
@@ -45,6 +46,7 @@ class Feed:
         self._latest: dict[str, Change] = {}
         self._active: dict[str, str] = {}
         self._owners: dict[str, str | None] = {}
+        self._labels = Labels(store, REMEMBERED)
         self._run_ids: set[str] = set()
         self._schedule_ids: set[str] = set()
         self._anything = True
@@ -136,6 +138,7 @@ class Feed:
             return
         if schedule is not None:
             self._remember_owner(schedule_id, schedule.user_id)
+            self._labels.put(schedule_id, Label(name=schedule.name, jitter_seconds=schedule.jitter_seconds))
         change = Change(
             seq=self.seq + 1,
             schedule_id=schedule_id,
@@ -154,6 +157,7 @@ class Feed:
         others = sorted(named - found.keys())
         for start in range(0, len(others), PAGE):
             found |= {run.id: run for run in await self._store.runs_by_id(others[start : start + PAGE])}
+        await self._labels.learn({run.schedule_id for run in found.values()})
         for run_id in sorted(found):
             self._see_run(_brief_run(found[run_id]), is_news=self._since is not None or run_id in named)
         for run_id in named - found.keys():
@@ -169,7 +173,8 @@ class Feed:
         else:
             self._active[run.id] = run.schedule_id
         self._remember_owner(run.schedule_id, run.user_id)
-        change = Change(seq=self.seq + 1, schedule_id=run.schedule_id, user_id=run.user_id, run=run)
+        label = self._labels.get(run.schedule_id)
+        change = Change(seq=self.seq + 1, schedule_id=run.schedule_id, user_id=run.user_id, run=run, label=label)
         self._add(change, is_news=is_news)
 
     def _add(self, change: Change, *, is_news: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -58,10 +59,19 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What is said of a run's schedule with the run."""
+
+    name: str
+    jitter_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A run or a schedule as it became; `schedule` None in a change without `run`: it was deleted.
 
-    `user_id` owns it. `is_known_owner` False: nobody knows (any more) whose it was.
+    `label`: of the run's schedule, as it was then; None: the schedule is gone. `user_id` owns it. `is_known_owner`
+    False: nobody knows (any more) whose it was.
     """
 
     seq: int
@@ -69,6 +79,7 @@ class Change:
     user_id: str | None
     is_known_owner: bool = True
     run: Run | None = None
+    label: Label | None = None
     schedule: Schedule | None = None
 
     @property
@@ -95,12 +106,14 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """The runs that are active now. `is_again`: the viewer asked to go on from where nobody can go on.
+    """The runs that are active now, with the labels of their schedules. `is_again`: the viewer asked to go on from
+    where nobody can go on.
 
     `total_count` counts those left out as well.
     """
 
     runs: tuple[Run, ...]
+    labels: Mapping[str, Label]
     total_count: int
     epoch: str
     cursor: str

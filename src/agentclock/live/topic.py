@@ -12,7 +12,7 @@ import structlog
 from agentclock.core.errors import AgentclockError, StoreUnavailable
 from agentclock.live.viewer import Looker, Viewer
 from agentclock.ports import Clock, LoggedEvent, Store
-from agentclock.runs import RunDetail
+from agentclock.runs import RunDetail, details_of
 
 #: Events that are read from the database at a time.
 PAGE: Final = 500
@@ -90,7 +90,7 @@ class Topic:
 
     async def _state(self) -> RunDetail | None:
         run = await self._store.get_run(self._run_id)
-        return None if run is None else RunDetail(run=run, attempts=tuple(await self._store.attempts(run.id)))
+        return None if run is None else (await details_of(self._store, [run]))[0]
 
     def _see_state(self, detail: RunDetail | None) -> None:
         """After trouble it counts as new in any case: viewers see that all is well again."""

@@ -9,6 +9,7 @@ from agentclock.core.errors import StoreUnavailable
 from agentclock.core.model import ACTIVE_STATUSES, RunStatus
 from agentclock.live.feed import Feed
 from agentclock.live.items import Changes, Cut, FeedItem, Gone, Item, Logged, Over, Reset, State, Trouble
+from agentclock.live.labels import labels_of
 from agentclock.live.topic import Topic
 from agentclock.ports import PageRequest, RunFilter, Store
 
@@ -128,11 +129,13 @@ class FeedView:
         where = RunFilter(user_id=self._user_id, statuses=tuple(sorted(ACTIVE_STATUSES)))
         try:
             found = await self._store.list_runs(where, PageRequest(limit=SNAPSHOT_ROWS))
+            labels = await labels_of(self._store, {run.schedule_id for run in found.items})
         except StoreUnavailable as error:
             feed.report(error)
             return None
         reset = Reset(
             runs=found.items,
+            labels=labels,
             total_count=found.total_count,
             epoch=feed.epoch,
             cursor=feed.cursor(seq),

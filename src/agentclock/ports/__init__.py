@@ -1,6 +1,6 @@
 """All that the engine and the use cases need from the world. Every port has at least two real implementations."""
 
-from agentclock.ports.execution import Executor, Permits, RunContext, Said
+from agentclock.ports.execution import Component, Components, Executor, Permits, RunContext, Said
 from agentclock.ports.records import (
     Accounting,
     AuditFilter,
@@ -49,6 +49,8 @@ __all__ = [
     "ChangeSchedule",
     "Claimed",
     "Clock",
+    "Component",
+    "Components",
     "DeleteSchedule",
     "EventBatch",
     "EventCursor",

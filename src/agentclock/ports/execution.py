@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agentclock.core.model import Claim, Json, Outcome
+from agentclock.core.model import Claim, Json, Outcome, TargetType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,25 @@ class Permits(Protocol):
 
     async def refusal(self, claim: Claim) -> str | None:
         """Why the schedule must not be run for its owner (any more), None: it may be. Raises StoreUnavailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """An agent, team or workflow of an AgentOS. `endpoint`: where it is run."""
+
+    type: TargetType
+    id: str
+    name: str
+    description: str | None
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """What a target has. `trouble`: why there is not more, None: this is all."""
+
+    found: tuple[Component, ...] = ()
+    trouble: str | None = None
 
 
 class Executor(Protocol):

@@ -131,6 +131,7 @@ class ScheduleBrief:
     max_runs: int | None = None
     run_count: int = 0
     jitter_seconds: int = 0
+    misfire_grace_seconds: int = 60
     next_fire_at: Instant | None = None
     created_at: Instant = 0
 

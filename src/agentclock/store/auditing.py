@@ -48,10 +48,17 @@ def encode_deeds(deeds: Sequence[Deed], by: Actor, now: Instant, newest: str | N
             "user_id": clean_text(deed.user_id),
             "schedule_id": clean_text(deed.schedule_id),
             "run_id": deed.run_id,
-            "details": encode_json(deed.details),
+            "details": encode_json(_with_reason(deed.details, by)),
         }
         for entry_id, deed in zip(_ids(len(deeds), now, newest), deeds, strict=True)
     ]
+
+
+def _with_reason(details: Json, by: Actor) -> Json:
+    """With why somebody did it, unless the deed itself knows."""
+    if by.reason is None or not isinstance(details, dict | None):
+        return details
+    return {"reason": clean_text(by.reason)} | (details or {})
 
 
 def _ids(count: int, now: Instant, newest: str | None) -> list[str]:

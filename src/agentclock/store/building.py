@@ -6,7 +6,8 @@ and a changed copy a third of `dataclasses.replace`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -23,6 +24,21 @@ def builder(kind: type[T]) -> Callable[[Iterable[Any]], T]:
         made = new(kind)
         for put, value in zip(setters, values, strict=True):
             put(made, value)
+        return made
+
+    return build
+
+
+def table_builder(kind: type[T]) -> Callable[[Sequence[Sequence[Any]]], list[T]]:
+    """What makes a list of `kind` from columns, one for each of its fields, in order: for thousands at a time, at a
+    fraction of what making one after the other takes."""
+    setters = [getattr(kind, name).__set__ for name in _names(kind)]
+    new = object.__new__
+
+    def build(columns: Sequence[Sequence[Any]]) -> list[T]:
+        made = [new(kind) for _ in columns[0]]
+        for put, column in zip(setters, columns, strict=True):
+            deque(map(put, made, column), maxlen=0)
         return made
 
     return build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from types import NoneType
@@ -24,6 +24,7 @@ from agentclock.core.model import (
     RunStatus,
     TriggerNote,
 )
+from agentclock.ports import ScheduleBrief
 
 #: The newest step of the schema that this code knows, and the oldest one that it can work with.
 NEWEST_SCHEMA: Final = 6
@@ -246,6 +247,9 @@ _WORKER: Final[dict[str, Column]] = {
     "slots": _INTEGER.optional.added(6),
 }
 
+#: What is read of a schedule for a ScheduleBrief.
+_BRIEF: Final = {field.name: _SCHEDULE[field.name] for field in fields(ScheduleBrief)}
+
 #: What is read of a run for a RunMark, in the order of its fields; what its attempts used up stands in no column.
 _MARK: Final[dict[str, Column]] = {
     "id": _TEXT,
@@ -305,6 +309,7 @@ TABLES: Final = {
     "attempts": _ATTEMPT,
     "run_events": _EVENT,
     "workers": _WORKER,
+    "briefs": _BRIEF,
     "marks": _MARK,
     "failures": _FAILURE,
     "audit_log": _AUDIT,

@@ -24,6 +24,9 @@ PRUNED_EVENTS: Final = 50_000
 #: OFFSET must stay within what a database calls a number.
 _OFFSET_CAP: Final = 2**62
 
+#: Numbers in cursors are instants. What somebody wrote into one himself must still be a number to the database.
+_LARGEST_POSITION: Final = 2**53
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -45,10 +48,25 @@ def schedule_selection(where: ScheduleFilter) -> Selection:
         "schedules_named_like": ("name_contains", clean_text(where.name_contains)),
         "schedules_tagged": ("tag", clean_text(where.tag)),
         "schedules_calling": ("target", clean_text(where.target)),
+        "schedules_saying": ("text", None if where.text is None else (clean_text(where.text) or "").casefold()),
+        "schedules_managed_by": ("managed_by", clean_text(where.managed_by)),
     }
-    given = {name: pair for name, pair in named.items() if pair[1] is not None}
-    constants = () if where.enabled is None else ("s.enabled" if where.enabled else "NOT s.enabled",)
+    given: dict[str, tuple[str, Any]] = {name: pair for name, pair in named.items() if pair[1] is not None}
+    if where.ids is not None:
+        given["schedules_of_ids"] = ("ids", [clean_text(of) for of in where.ids])
+    if where.names is not None:
+        given["schedules_of_names"] = ("names", [clean_text(name) for name in where.names])
+    constants = (*_either("s.enabled", where.enabled), *_either(_BY_ITSELF, where.disabled_by_itself))
     return Selection(conditions=(*given, *constants), values=dict(given.values()))
+
+
+_BY_ITSELF: Final = "NOT s.enabled AND s.disabled_reason IS NOT NULL"
+
+
+def _either(condition: str, wanted: bool | None) -> tuple[str, ...]:
+    if wanted is None:
+        return ()
+    return (condition,) if wanted else (f"NOT ({condition})",)
 
 
 def run_selection(where: RunFilter) -> Selection:
@@ -58,7 +76,9 @@ def run_selection(where: RunFilter) -> Selection:
         "runs_since": ("since", where.since),
         "runs_until": ("until", where.until),
     }
-    given = {name: pair for name, pair in named.items() if pair[1] is not None}
+    given: dict[str, tuple[str, Any]] = {name: pair for name, pair in named.items() if pair[1] is not None}
+    if where.schedule_ids is not None:
+        given["runs_of_schedules"] = ("schedule_ids", [clean_text(of) for of in where.schedule_ids])
     constants = [*one_of("r.status", where.statuses), *one_of("r.cause", where.causes)]
     return Selection(conditions=(*given, *constants), values=dict(given.values()))
 
@@ -91,7 +111,7 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
     except (binascii.Error, ValueError) as error:
         raise InvalidField("cursor", "is not a cursor of this list; take next_cursor from a page") from error
     shapes = [type(item) for item in position] if isinstance(position, list) else []
-    if shapes != list(types):
+    if shapes != list(types) or any(type(item) is int and abs(item) > _LARGEST_POSITION for item in position):
         raise InvalidField("cursor", "is not a cursor of this list; take next_cursor from a page")
     return list(position)
 

@@ -67,7 +67,7 @@ async def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, lis
 
 
 async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = _bounded(where, await _late_id(session, where.until))
+    chosen = bounded(where, await late_id(session, where.until))
     total = await session.value("count_runs", chosen.conditions, **chosen.values)
     if page.cursor is not None:
         (run_id,) = decode_cursor(page.cursor, str)
@@ -78,12 +78,12 @@ async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Pa
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
 
 
-async def _late_id(session: Session, until: Instant | None) -> str | None:
+async def late_id(session: Session, until: Instant | None) -> str | None:
     """The newest run that has a fire time before `until` and an id of much later."""
     return None if until is None else await session.value("late_run", until=until)
 
 
-def _bounded(where: RunFilter, late_id: str | None) -> Selection:
+def bounded(where: RunFilter, late_id: str | None) -> Selection:
     """Bounds of fire times as bounds of ids too, for ids are what history is indexed by."""
     chosen = run_selection(where)
     if where.since is not None:
@@ -94,7 +94,7 @@ def _bounded(where: RunFilter, late_id: str | None) -> Selection:
 
 
 async def usage(session: Session, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
-    bounds = usage_bounds(schedule_id, since, until, ID_SLACK_MS, await _late_id(session, until))
+    bounds = usage_bounds(schedule_id, since, until, ID_SLACK_MS, await late_id(session, until))
     rows = await session.rows("usage", **bounds)
     return [UsageTotal(usage=decode_usage(row[:-1]) or Usage(), attempts=row[-1]) for row in rows]
 

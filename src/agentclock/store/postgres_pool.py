@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -86,6 +86,12 @@ class Session:
         finally:
             rows = await asking
         return rows, made
+
+    async def run_many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The same statement for each of `rows`, all sent at once; what it answers is dropped."""
+        query = self._queries.get(name)
+        args = [query.args({"now": self._now} | dict(row)) for row in rows]
+        await self._connection.executemany(query.sql, args, timeout=self._statement_seconds)
 
     async def row(self, name: str, conditions: Sequence[str] = (), /, **values: Any) -> Row | None:
         found = await self.rows(name, conditions, **values)

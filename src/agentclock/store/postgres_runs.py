@@ -192,6 +192,7 @@ async def register_worker(session: Session, worker: WorkerInfo, lease_seconds: f
         id=clean_text(worker.id),
         name=clean_text(worker.name),
         app_version=clean_text(worker.app_version),
+        slots=worker.slots,
         lease_seconds=float(lease_seconds),
     )
 

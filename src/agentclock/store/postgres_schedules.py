@@ -10,12 +10,13 @@ from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, Schedule
 from agentclock.core.revisions import Revision
-from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter, ScheduleOrder
 from agentclock.store import auditing
 from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
-from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
+from agentclock.store.filters import Selection, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Slots, advanced, batch_of, facts_of, plan_batch
+from agentclock.store.listing import NEVER, from_cursor, listing
 from agentclock.store.notice_rows import notices_of_batch, notices_of_change
 from agentclock.store.owning import owned, refuse_if_over
 from agentclock.store.postgres_audit import record
@@ -33,8 +34,10 @@ from agentclock.store.rows import (
     encode_trigger_note,
 )
 
-_CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
 _NOW = len(SCHEDULE_COLUMNS)
+
+#: Stands between what schedules say of themselves; nobody looks for it.
+_BETWEEN = "\x1f"
 
 
 async def insert_schedules(
@@ -140,24 +143,26 @@ async def delete_schedule(session: Session, schedule_id: str, user_id: str | Non
     return True
 
 
-async def list_schedules(session: Session, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
+async def list_schedules(
+    session: Session, where: ScheduleFilter, page: PageRequest, order: ScheduleOrder
+) -> Page[Schedule]:
+    chosen, wanted = selection(where), listing(order)
+    total = await session.value("count_schedules", chosen.conditions, **chosen.values)
+    chosen = from_cursor(chosen, page, order)
+    values = chosen.values | {"limit": page.limit + 1, "offset": offset(page), "never": NEVER}
+    rows = await session.rows(wanted.query, chosen.conditions, **values)
+    return page_of(rows, total_count=total, limit=page.limit, decode=decode_schedule, position=wanted.position)
+
+
+def selection(where: ScheduleFilter) -> Selection:
     chosen = schedule_selection(where)
-    values = chosen.values | {
-        "folded_name": (chosen.values.get("name_contains") or "").casefold(),
-        "tag_json": encode_json(chosen.values.get("tag")),
+    given = chosen.values
+    in_other_words = {
+        "folded_name": (given.get("name_contains") or "").casefold(),
+        "tag_json": encode_json(given.get("tag")),
+        "text_in_json": (encode_json(given.get("text")) or "")[1:-1],
     }
-    total = await session.value("count_schedules", chosen.conditions, **values)
-    if page.cursor is not None:
-        values["cursor_created_at"], values["cursor_id"] = decode_cursor(page.cursor, int, str)
-        chosen = chosen.after("schedules_after")
-    rows = await session.rows("list_schedules", chosen.conditions, limit=page.limit + 1, offset=offset(page), **values)
-    return page_of(
-        rows,
-        total_count=total,
-        limit=page.limit,
-        decode=decode_schedule,
-        position=lambda row: (row[_CREATED_AT], row[0]),
-    )
+    return replace(chosen, values=given | in_other_words)
 
 
 async def stale_zone_schedules(session: Session, version: str, limit: int) -> list[str]:
@@ -286,4 +291,11 @@ def _extensions(batch: Batch) -> dict[str, list[Any]]:
 
 def values_of(schedule: Schedule) -> dict[str, Any]:
     row = encode_schedule(schedule)
-    return row | {"folded_name": row["name"].casefold()}
+    said = (row["description"] or "", row["endpoint"], *map(clean_text, schedule.tags))
+    return row | {"folded_name": row["name"].casefold(), "folded_text": _folded(said)}
+
+
+def _folded(said: Sequence[str]) -> str | None:
+    """What the database cannot fold by itself, in one text; None where it can."""
+    text = _BETWEEN.join(said)
+    return None if text.isascii() and text.replace(_BETWEEN, "").isprintable() else text.casefold()

@@ -8,6 +8,8 @@ dialect needs stand under `-- local: <query>`. Parameters are written `:name` in
     {schedule_columns}   the codec's columns, with the aliases s (schedules), r (runs), a (attempts), w (workers)
     {run_columns}  {attempt_columns}  {event_columns} (with the alias e)  {worker_columns}
     {audit_columns} (with the alias l)  {owner_columns} (with the alias o)
+    {brief_columns}  {mark_columns}  {failure_columns}  what is read of a schedule (alias s) for a brief, and of a run
+                         (alias r) for a mark or a failure: plain numbers and text, for there are thousands at a time
     {where}              conditions put together at run time, see `Queries.get`
     {lane}               which line an active run (alias r) stands in, as the index runs_active has it: 0 it goes, 1 it
                          waits for the others; 2 and 3 the same for runs of backfills, which are in nobody else's way
@@ -159,6 +161,9 @@ def placeholders(dialect: Dialect, schema: str, version: int = NEWEST_SCHEMA) ->
         "attempt_columns": _aliased("a", "attempts", version),
         "event_columns": _aliased("e", "run_events", version),
         "worker_columns": _aliased("w", "workers", version),
+        "brief_columns": _plain(dialect, "s", "briefs"),
+        "mark_columns": _plain(dialect, "r", "marks", left_out=("total_tokens", "cost")),
+        "failure_columns": _plain(dialect, "r", "failures"),
         "audit_columns": _aliased("l", "audit_log", version),
         "owner_columns": _aliased("o", "owners", version),
         "lane": (
@@ -182,6 +187,22 @@ def _aliased(alias: str, table: str, version: int) -> str:
         else f"{'NULL' if column.absent is None else column.absent} AS {name}"
         for name, column in TABLES[table].items()
     )
+
+
+def _plain(dialect: Dialect, alias: str, table: str, left_out: Sequence[str] = ()) -> str:
+    """Columns of runs as the codec for `table` wants them, with nothing that the client would have to convert: what it
+    teaches itself about instants costs more than all the rest."""
+
+    def expression(name: str) -> str:
+        if name == "error":
+            return f"substr({alias}.error, 1, 2000) AS error"
+        if dialect == "sqlite":
+            return f"{alias}.{name}"
+        if name.endswith("_at"):
+            return f"(date_part('epoch', {alias}.{name}) * 1000000)::bigint / 1000 AS {name}"
+        return f"{alias}.id::text" if name == "id" else f"{alias}.{name}"
+
+    return ", ".join(expression(name) for name in TABLES[table] if name not in left_out)
 
 
 def _sections(dialect: Dialect) -> Iterator[_Section]:

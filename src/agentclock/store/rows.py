@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agentclock.core.audit import AuditEntry
 from agentclock.core.errors import CorruptRow
@@ -30,8 +30,8 @@ from agentclock.core.model import (
     Usage,
 )
 from agentclock.core.owners import Owner
-from agentclock.ports import Failure, LoggedEvent, RunMark, WorkerInfo, WorkerRow
-from agentclock.store.building import builder
+from agentclock.ports import Failure, LoggedEvent, RunMark, ScheduleBrief, WorkerInfo, WorkerRow
+from agentclock.store.building import builder, table_builder
 from agentclock.store.columns import (
     ATTEMPT_COLUMNS,
     CONVERSIONS,
@@ -40,6 +40,8 @@ from agentclock.store.columns import (
     WORKER_COLUMNS,
     misfit,
 )
+
+T = TypeVar("T")
 
 #: Made once: `json.dumps` would make one for every value.
 _TO_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
@@ -107,8 +109,9 @@ _make_usage: Final = builder(Usage)
 _make_event: Final = builder(LoggedEvent)
 _make_entry: Final = builder(AuditEntry)
 _make_owner: Final = builder(Owner)
-_make_mark: Final = builder(RunMark)
-_make_failure: Final = builder(Failure)
+_make_briefs: Final = table_builder(ScheduleBrief)
+_make_marks: Final = table_builder(RunMark)
+_make_failures: Final = table_builder(Failure)
 
 
 def _columns_of(part: type[Any], first: str) -> slice:
@@ -169,14 +172,41 @@ def decode_owner(row: Sequence[Any]) -> Owner:
     return _make_owner(_decode("owners", row[0], row))
 
 
-def decode_mark(row: Sequence[Any]) -> RunMark:
-    """Raises CorruptRow."""
-    return _make_mark(_decode("marks", row[0], row))
+def decode_briefs(rows: Sequence[Sequence[Any]]) -> tuple[list[ScheduleBrief], list[CorruptRow]]:
+    """The readable rows, and what is wrong with the others; likewise these."""
+    return _decode_table("briefs", rows, _make_briefs)
 
 
-def decode_failure(row: Sequence[Any]) -> Failure:
-    """Raises CorruptRow."""
-    return _make_failure(_decode("failures", row[0], row))
+def decode_marks(rows: Sequence[Sequence[Any]]) -> tuple[list[RunMark], list[CorruptRow]]:
+    return _decode_table("marks", rows, _make_marks)
+
+
+def decode_failures(rows: Sequence[Sequence[Any]]) -> tuple[list[Failure], list[CorruptRow]]:
+    return _decode_table("failures", rows, _make_failures)
+
+
+def _decode_table(
+    table: str, rows: Sequence[Sequence[Any]], make: Callable[[Sequence[Sequence[Any]]], list[T]]
+) -> tuple[list[T], list[CorruptRow]]:
+    """All at once, column by column; row by row only where something is wrong."""
+    if not rows:
+        return [], []
+    columns = list(zip(*rows, strict=True))
+    try:
+        if all(column.types.issuperset(map(type, found)) for column, found in zip(TABLES[table].values(), columns)):
+            for place, convert in CONVERSIONS[table]:
+                columns[place] = tuple(None if value is None else convert(value) for value in columns[place])
+            return make(columns), []
+    except (ValueError, RecursionError):
+        pass  # found again below, with its row
+    good: list[list[Any]] = []
+    faults: list[CorruptRow] = []
+    for row in rows:
+        try:
+            good.append(_decode(table, row[0], row))
+        except CorruptRow as fault:
+            faults.append(fault)
+    return (make(list(zip(*good, strict=True))) if good else []), faults
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:

@@ -23,19 +23,27 @@ from agentclock.ports import (
     AuditFilter,
     Backlog,
     Beat,
+    BinCount,
     ChangeFunction,
     Claimed,
     EventBatch,
     EventCursor,
+    Failure,
     Fired,
     ForeignRun,
     LoggedEvent,
     NoticeFilter,
+    Overview,
     Page,
     PageRequest,
     PlanFunction,
     RunFilter,
+    RunMark,
+    ScheduleBrief,
+    ScheduleCount,
     ScheduleFilter,
+    ScheduleOrder,
+    ScheduleWrite,
     Triggered,
     UsageTotal,
     WorkerInfo,
@@ -48,12 +56,14 @@ from agentclock.store import (
     sqlite_foreign,
     sqlite_history,
     sqlite_imports,
+    sqlite_insight,
     sqlite_notices,
     sqlite_owners,
     sqlite_runs,
     sqlite_schedules,
     sqlite_triggers,
     sqlite_waiting,
+    sqlite_writes,
 )
 from agentclock.store.firing import with_room
 from agentclock.store.queries import NOTICES_SINCE
@@ -90,8 +100,31 @@ class SqliteStore(SqliteDatabase):
     async def revisions(self, schedule_id: str, limit: int = 1_000) -> list[Revision]:
         return await self._read(sqlite_schedules.revisions, schedule_id, limit)
 
-    async def list_schedules(self, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
-        return await self._read(sqlite_schedules.list_schedules, where, page)
+    async def write_schedules(
+        self,
+        writes: Sequence[ScheduleWrite],
+        *,
+        user_id: str | None = None,
+        by: Actor | None = None,
+        owner_limit: int | None = None,
+    ) -> list[Schedule | None]:
+        return await self._write(sqlite_writes.write_schedules, writes, user_id, by, owner_limit)
+
+    async def list_schedules(
+        self, where: ScheduleFilter, page: PageRequest, order: ScheduleOrder = ScheduleOrder.NEWEST
+    ) -> Page[Schedule]:
+        return await self._read(sqlite_schedules.list_schedules, where, page, order)
+
+    async def briefs(
+        self, where: ScheduleFilter, limit: int, order: ScheduleOrder = ScheduleOrder.NEXT_FIRE
+    ) -> list[ScheduleBrief]:
+        return await self._read(sqlite_insight.briefs, where, limit, order)
+
+    async def schedule_names(self, schedule_ids: Sequence[str]) -> dict[str, str]:
+        return await self._read(sqlite_insight.schedule_names, schedule_ids)
+
+    async def overview(self, user_id: str | None = None) -> Overview:
+        return await self._read(sqlite_insight.overview, user_id)
 
     async def stale_zone_schedules(self, version: str, limit: int) -> list[str]:
         return await self._read(sqlite_schedules.stale_zone_schedules, version, limit)
@@ -219,6 +252,32 @@ class SqliteStore(SqliteDatabase):
 
     async def runs_by_id(self, run_ids: Sequence[str]) -> list[Run]:
         return await self._read(sqlite_history.runs_by_id, run_ids)
+
+    async def marks(
+        self,
+        schedule_ids: Sequence[str],
+        *,
+        limit: int,
+        since: Instant | None = None,
+        until: Instant | None = None,
+        with_usage: bool = False,
+    ) -> dict[str, list[RunMark]]:
+        return await self._read(sqlite_insight.marks, schedule_ids, limit, since, until, with_usage)
+
+    async def count_fires(self, where: RunFilter, bins: int) -> list[BinCount]:
+        return await self._read(sqlite_insight.count_fires, where, bins)
+
+    async def newest_marks(self, where: RunFilter, limit: int) -> list[RunMark]:
+        return await self._read(sqlite_insight.newest_marks, where, limit)
+
+    async def counts_by_schedule(self, where: RunFilter, limit: int) -> list[ScheduleCount]:
+        return await self._read(sqlite_insight.counts_by_schedule, where, limit)
+
+    async def failures(self, where: RunFilter, limit: int) -> list[Failure]:
+        return await self._read(sqlite_insight.failures, where, limit)
+
+    async def held_runs(self, worker_ids: Sequence[str], limit: int) -> dict[str, list[RunMark]]:
+        return await self._read(sqlite_insight.held_runs, worker_ids, limit)
 
     async def recent_runs(self, since: Instant, limit: int) -> list[Run]:
         return await self._read(sqlite_history.recent_runs, since, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from agentclock.core.model import ACTIVE_STATUSES, DAY_SECONDS, SECOND, Attempt, Instant, Run, RunStatus, Usage
@@ -67,7 +68,7 @@ def attempts_of(session: Session, run_ids: Sequence[str]) -> dict[str, list[Atte
 
 
 def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run]:
-    chosen = bounded_selection(where, _late_id(session, where.until))
+    chosen = bounded_selection(where, late_id(session, where.until))
     total = session.value("count_runs", chosen.conditions, **chosen.values)
     if page.cursor is not None:
         (run_id,) = decode_cursor(page.cursor, str)
@@ -77,7 +78,7 @@ def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
 
 
-def _late_id(session: Session, until: Instant | None) -> str | None:
+def late_id(session: Session, until: Instant | None) -> str | None:
     """The newest run that has a fire time before `until` and an id of much later."""
     row = None if until is None else session.row("late_run", until=until)
     return None if row is None else str(row[0])
@@ -86,7 +87,7 @@ def _late_id(session: Session, until: Instant | None) -> str | None:
 def bounded_selection(where: RunFilter, late_id: str | None = None) -> Selection:
     """What `where` asks for, with the words that let SQLite use an index: bounds of fire times as bounds of ids
     too, and the very condition of the partial index that holds every state asked for."""
-    chosen = run_selection(where)
+    chosen = selection(where)
     if where.since is not None:
         chosen = chosen.after("runs_from_id", from_id=first_run_id(where.since - ID_SLACK_MS))
     if where.until is not None:
@@ -98,12 +99,18 @@ def bounded_selection(where: RunFilter, late_id: str | None = None) -> Selection
     return chosen
 
 
+def selection(where: RunFilter) -> Selection:
+    chosen = run_selection(where)
+    ids = chosen.values.get("schedule_ids")
+    return chosen if ids is None else replace(chosen, values=chosen.values | {"schedule_ids": id_list(ids)})
+
+
 def only_active(where: RunFilter) -> bool:
     return bool(where.statuses) and ACTIVE_STATUSES.issuperset(where.statuses)
 
 
 def usage(session: Session, schedule_id: str, since: Instant | None, until: Instant | None) -> list[UsageTotal]:
-    rows = session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS, _late_id(session, until)))
+    rows = session.rows("usage", **usage_bounds(schedule_id, since, until, ID_SLACK_MS, late_id(session, until)))
     return [UsageTotal(usage=decode_usage(row[:-1]) or Usage(), attempts=row[-1]) for row in rows]
 
 

@@ -12,12 +12,13 @@ from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, Ve
 from agentclock.core.model import Instant, Run, RunStatus, Schedule
 from agentclock.core.planning import Plan
 from agentclock.core.revisions import Revision
-from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter
+from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter, ScheduleOrder
 from agentclock.store import auditing
 from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
-from agentclock.store.filters import decode_cursor, decoded, offset, page_of, schedule_selection
+from agentclock.store.filters import Selection, decoded, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Facts, Slots, advanced, batch_of, facts_of, plan_batch
+from agentclock.store.listing import NEVER, from_cursor, listing
 from agentclock.store.notice_rows import notices_of_batch, notices_of_change
 from agentclock.store.owning import owned, refuse_if_over
 from agentclock.store.revising import OURSELVES, changed, created, decode_revision, deleted, disabled, encode_revision
@@ -26,7 +27,7 @@ from agentclock.store.sqlite_audit import record
 from agentclock.store.sqlite_file import Session, id_list
 from agentclock.store.sqlite_notices import tell
 
-_CREATED_AT = SCHEDULE_COLUMNS.index("created_at")
+_VERSION = SCHEDULE_COLUMNS.index("version")
 
 
 def insert_schedules(
@@ -98,11 +99,15 @@ def change_schedule(
     return after
 
 
-def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by: Actor | None) -> bool:
+def delete_schedule(
+    session: Session, schedule_id: str, user_id: str | None, by: Actor | None, expected_version: int | None = None
+) -> bool:
     schedule_id, user_id = clean_text(schedule_id) or "", clean_text(user_id)
     row = session.row("get_schedule", id=schedule_id, user_id=user_id)
     if row is None:
         return False
+    if expected_version not in (None, row[_VERSION]):
+        raise VersionConflict
     session.run("delete_schedule", id=schedule_id, user_id=user_id, now=session.now)
     before = tried(decode_schedule, row)
     if isinstance(before, Schedule):
@@ -114,20 +119,19 @@ def delete_schedule(session: Session, schedule_id: str, user_id: str | None, by:
     return True
 
 
-def list_schedules(session: Session, where: ScheduleFilter, page: PageRequest) -> Page[Schedule]:
-    chosen = schedule_selection(where)
+def list_schedules(session: Session, where: ScheduleFilter, page: PageRequest, order: ScheduleOrder) -> Page[Schedule]:
+    chosen, wanted = selection(where), listing(order)
     total = session.value("count_schedules", chosen.conditions, **chosen.values)
-    if page.cursor is not None:
-        created_at, schedule_id = decode_cursor(page.cursor, int, str)
-        chosen = chosen.after("schedules_after", cursor_created_at=created_at, cursor_id=schedule_id)
-    rows = session.rows("list_schedules", chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
-    return page_of(
-        rows,
-        total_count=total,
-        limit=page.limit,
-        decode=decode_schedule,
-        position=lambda row: (row[_CREATED_AT], row[0]),
-    )
+    chosen = from_cursor(chosen, page, order)
+    values = chosen.values | {"limit": page.limit + 1, "offset": offset(page), "never": NEVER}
+    rows = session.rows(wanted.query, chosen.conditions, **values)
+    return page_of(rows, total_count=total, limit=page.limit, decode=decode_schedule, position=wanted.position)
+
+
+def selection(where: ScheduleFilter) -> Selection:
+    chosen = schedule_selection(where)
+    lists = {name: json.dumps(value) for name, value in chosen.values.items() if isinstance(value, list)}
+    return replace(chosen, values=chosen.values | lists)
 
 
 def stale_zone_schedules(session: Session, version: str, limit: int) -> list[str]:

@@ -2,14 +2,14 @@
  * The frame around all screens: navigation, connection, theme, session, and which screen is shown.
  * @module
  */
-import { get, listeners } from "./api.js";
 import { toast } from "./dialogs.js";
 import { fromNow } from "./format.js";
 import { bind, startKeys } from "./keys.js";
 import { byId, every, fill, h, say } from "./lib.js";
 import { startLive } from "./live.js";
 import { currentRoute, go, link } from "./router.js";
-import { connection, emit, on, session } from "./store.js";
+import { loadSession, logInAgain, startSession } from "./session.js";
+import { connection, may, on, session } from "./store.js";
 
 /**
  * A screen shows itself in `root` until `signal` is aborted. It may answer what to do when only its query changes;
@@ -79,6 +79,7 @@ function fail(root, error) {
 }
 
 function again() {
+  present?.control.abort();
   present = null;
   void navigate();
 }
@@ -105,27 +106,25 @@ function showConnection() {
   }
 }
 
-async function loadSession() {
-  try {
-    session.value = await get("/session");
-    emit("session");
-  } catch (error) {
-    // Without an answer the page shows what it can; the live stream asks again.
-    if (!(error instanceof Error)) throw error;
-  }
-}
+/** Whom the present screen was made for, null: nobody has said yet. @type {import("./store.js").Session | null} */
+let madeFor = null;
+/** @param {import("./store.js").Session} value */
+const rights = (value) => [value.user_id, ...value.may].join();
 
 function showSession() {
   const { value } = session;
-  const place = byId("who");
-  fill(place, !value || value.mode === "open" || value.mode === "host" && !value.name ? null
-    : value.authenticated ? h("a", { href: link(["about"]) }, value.name ?? "You")
-    : h("a", { href: link(["login"]) }, "Log in"));
-  if (value && !value.authenticated && currentRoute().path[0] !== "login") goToLogin();
-}
-
-function goToLogin() {
-  go(link(["login"], { next: location.hash }));
+  if (!value) return;
+  const mayWrite = may("schedules:write");
+  fill(byId("who"), !value.authenticated ? h("a", { href: link(["login"]) }, "Log in")
+    : mayWrite && (value.mode === "open" || !value.name) ? null
+    : h("a", { href: link(["about"]) }, value.name ?? "You", mayWrite ? null : " (read only)"));
+  const was = madeFor;
+  if (value.authenticated) madeFor = value;
+  if (currentRoute().path[0] === "login") return;
+  if (!value.authenticated && was) void logInAgain();
+  else if (!value.authenticated) location.replace(link(["login"], { next: location.hash || "#/" }));
+  // Screens are made before anybody has said what may be done here.
+  else if (was ? rights(was) !== rights(value) : !mayWrite || !may("schedules:delete")) again();
 }
 
 function startTheme() {
@@ -173,14 +172,12 @@ async function start() {
   on("connection", showConnection, forever);
   on("session", showSession, forever);
   every(() => connection.state === "away" && showConnection(), 1000, forever);
-  listeners.add((status) => {
-    if (status === 401 && session.value?.authenticated) void loadSession();
-  });
+  startSession(forever);
   window.addEventListener("hashchange", navigate);
   byId("skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));
   const drawn = navigate();
   await loadSession();
-  startLive();
+  startLive(forever);
   await drawn;
   const { startPalette } = await import("./palette.js");
   startPalette(forever);

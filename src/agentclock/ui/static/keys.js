@@ -28,6 +28,7 @@ let forget = 0;
 function hear(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
+  if (/^(Enter| )$/.test(event.key) && event.target instanceof Element && event.target.closest("a, button, summary, label, input")) return;
   const pressed = begun ? `${begun} ${event.key}` : event.key;
   const all = [...shortcuts].reverse();
   const found = all.find((shortcut) => shortcut.keys === pressed) ?? all.find((shortcut) => shortcut.keys === event.key);

@@ -3,8 +3,9 @@
  * sleep, and is closed while nobody can see the page.
  * @module
  */
-import { get, url } from "./api.js";
-import { changed, connected, connection, emit, session, snapshot } from "./store.js";
+import { url } from "./api.js";
+import { loadSession } from "./session.js";
+import { changed, connected, connection, emit, on, session, snapshot } from "./store.js";
 
 /** A stream that ended is given so long to come back before the page says that the server is away. */
 const PATIENCE_MS = 3000;
@@ -16,9 +17,11 @@ const SLEPT_MS = 20000;
 let source = null;
 let patience = 0;
 let retry = 0;
+/** Whether the stream was closed and opened again, so that what happened in between was not told. */
+let hasMissed = false;
 
-/** Opens the stream and keeps it open. */
-export function startLive() {
+/** Opens the stream and keeps it open, as long as we are logged in. @param {AbortSignal} signal */
+export function startLive(signal) {
   document.addEventListener("visibilitychange", () => (document.hidden ? close("idle") : open()));
   window.addEventListener("online", reopen);
   window.addEventListener("pageshow", (event) => event.persisted && reopen());
@@ -27,11 +30,8 @@ export function startLive() {
     if (Date.now() - last > SLEPT_MS && !document.hidden) reopen();
     last = Date.now();
   }, 5000);
-  if (!document.hidden) open();
-}
-
-export function stopLive() {
-  close("idle");
+  on("session", () => (session.value?.authenticated === false ? close("idle") : open()), signal);
+  open();
 }
 
 function reopen() {
@@ -58,6 +58,7 @@ function open() {
 
 /** @param {string} state */
 function close(state) {
+  if (source) hasMissed = true;
   source?.close();
   source = null;
   clearTimeout(patience);
@@ -84,23 +85,20 @@ function isBack() {
   const wasAway = connection.state === "away";
   connected("live");
   // Lists may have missed changes that no stream remembers.
-  if (wasAway) emit("schedules", null);
+  if (wasAway || hasMissed) emit("schedules", null);
+  hasMissed = false;
 }
 
 function isLost() {
   if (!patience) patience = window.setTimeout(() => connected("away", connection.trouble), PATIENCE_MS);
   if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
   source = null;
+  hasMissed = true;
   retry = window.setTimeout(askWhy, RETRY_MS);
 }
 
 /** A stream that was refused for good: is somebody else logged in, or nobody any more? */
 async function askWhy() {
-  try {
-    session.value = await get("/session");
-    emit("session");
-    if (session.value?.authenticated) open();
-  } catch {
-    retry = window.setTimeout(askWhy, RETRY_MS);
-  }
+  await loadSession(); // opens it, unless we are nobody now
+  if (!source && !document.hidden && session.value?.authenticated !== false) retry = window.setTimeout(askWhy, RETRY_MS);
 }

@@ -47,8 +47,8 @@ WHERE s.id = f.id;
 WITH fired AS (
     INSERT INTO {prefix}runs (
         id, schedule_id, user_id, cause, fire_at, last_fire_at, fire_count, status, reason, available_at,
-        {since 5: trigger_note,} {since 6: retry_of,} attempt, refusals, fence, worker_id, worker, cancel_requested, created_at, started_at, attempt_started_at,
-        completed_at
+        {since 5: trigger_note,} {since 6: retry_of,} attempt, refusals, fence, worker_id, worker, cancel_requested,
+        created_at, started_at, attempt_started_at, completed_at
     )
     SELECT f.*, (f.status = 'running')::int, 0, (f.status = 'running')::int,
         CASE WHEN f.status = 'running' THEN :worker_id::text END,

@@ -27,6 +27,10 @@ SELECT count(*) FROM {prefix}runs r WHERE {where};
 -- name: runs_of_schedule
 r.schedule_id = :schedule_id
 
+-- name: runs_of_schedules
+-- A filter on purpose: as a join, a planner that cannot know how few or many these are reads all of their history.
+(r.schedule_id IN (SELECT unnest(:schedule_ids::text[]))) IS TRUE
+
 -- name: runs_of_user
 r.user_id = :user_id
 

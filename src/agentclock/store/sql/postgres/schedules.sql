@@ -10,7 +10,7 @@ INSERT INTO {prefix}schedules (
     misfire_grace_seconds, timeout_seconds, idle_timeout_seconds, approval_timeout_seconds, approval_timeout_action,
     on_lost, max_retries, retry_delay_seconds, retry_backoff, retry_max_delay_seconds, tags, enabled, disabled_reason,
     managed_by, provenance, next_fire_at, last_fire_at, run_count, timetable_since, zone_data_version, version,
-    created_at, updated_at, folded_name
+    created_at, updated_at, folded_name {since 6: , folded_text}
 ) SELECT * FROM unnest(
     :id::text[], :name::text[], :description::text[], :user_id::text[], :target::text[], :method::text[],
     :endpoint::text[], :payload::text[], :cron_expr::text[], :run_at::timestamptz[], :interval_seconds::bigint[],
@@ -25,6 +25,7 @@ INSERT INTO {prefix}schedules (
     :managed_by::text[], :provenance::text[], :next_fire_at::timestamptz[], :last_fire_at::timestamptz[],
     :run_count::bigint[], :timetable_since::timestamptz[], :zone_data_version::text[], :version::bigint[],
     :created_at::timestamptz[], :updated_at::timestamptz[], :folded_name::text[]
+    {since 6: , :folded_text::text[]}
 );
 
 -- local: lock_owners
@@ -47,12 +48,25 @@ SELECT {schedule_columns}, coalesce(:now::timestamptz, now()) AS now FROM {prefi
 WHERE s.id = :id AND s.deleted_at IS NULL AND (:user_id::text IS NULL OR s.user_id = :user_id)
 FOR NO KEY UPDATE;
 
+-- local: lock_schedules
+-- In one order, so that two who want the same ones do not wait for each other.
+SELECT {schedule_columns}, coalesce(:now::timestamptz, now()) AS now FROM {prefix}schedules s
+WHERE s.id = ANY(:ids::text[]) AND s.deleted_at IS NULL AND (:user_id::text IS NULL OR s.user_id = :user_id)
+ORDER BY s.id
+FOR NO KEY UPDATE;
+
+-- local: names_in_use
+-- Of schedules that are to be renamed: by others.
+SELECT n.name FROM unnest(:ids::text[], :names::text[], :user_ids::text[]) AS n (id, name, user_id)
+JOIN {prefix}schedules s ON s.name = n.name AND coalesce(s.user_id, '') = coalesce(n.user_id, '')
+WHERE s.deleted_at IS NULL AND s.id <> n.id LIMIT 1;
+
 -- local: schedules_by_id
 SELECT {schedule_columns} FROM {prefix}schedules s WHERE s.id = ANY(:ids::text[]);
 
 -- name: update_schedule
 UPDATE {prefix}schedules SET
-    name = :name, folded_name = :folded_name, description = :description, user_id = :user_id, target = :target,
+    name = :name, folded_name = :folded_name, {since 6: folded_text = :folded_text,} description = :description, user_id = :user_id, target = :target,
     method = :method, endpoint = :endpoint, payload = :payload, cron_expr = :cron_expr, run_at = :run_at,
     interval_seconds = :interval_seconds, anchor_at = :anchor_at, timezone = :timezone, start_at = :start_at,
     end_at = :end_at, max_runs = :max_runs, jitter_seconds = :jitter_seconds, overlap = :overlap,
@@ -91,6 +105,42 @@ WHERE v.schedule_id = :schedule_id::text ORDER BY v.version DESC LIMIT :limit::b
 SELECT {schedule_columns} FROM {prefix}schedules s
 WHERE s.deleted_at IS NULL AND {where}
 ORDER BY s.created_at DESC, s.id DESC LIMIT :limit::bigint OFFSET :offset::bigint;
+
+-- name: list_schedules_by_fire
+-- No index gives this order: only what is needed for it is sorted, and then the page is read.
+SELECT {schedule_columns}, p.key
+FROM (
+    SELECT s.id, CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never::timestamptz) ELSE :never::timestamptz END AS key
+    FROM {prefix}schedules s
+    WHERE s.deleted_at IS NULL AND {where}
+    ORDER BY key, s.id LIMIT :limit::bigint OFFSET :offset::bigint
+) p JOIN {prefix}schedules s ON s.id = p.id
+ORDER BY p.key, p.id;
+
+-- name: list_schedules_by_name
+-- Likewise.
+SELECT {schedule_columns}, p.key
+FROM (
+    SELECT s.id COLLATE "C" AS id, s.folded_name COLLATE "C" AS key
+    FROM {prefix}schedules s
+    WHERE s.deleted_at IS NULL AND {where}
+    ORDER BY key, id LIMIT :limit::bigint OFFSET :offset::bigint
+) p JOIN {prefix}schedules s ON s.id = p.id
+ORDER BY p.key, p.id;
+
+-- name: briefs
+SELECT {brief_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where} ORDER BY s.created_at DESC, s.id DESC LIMIT :limit::bigint;
+
+-- name: briefs_by_fire
+SELECT {brief_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where}
+ORDER BY CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never::timestamptz) ELSE :never::timestamptz END, s.id LIMIT :limit::bigint;
+
+-- name: briefs_by_name
+SELECT {brief_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where}
+ORDER BY s.folded_name COLLATE "C", s.id COLLATE "C" LIMIT :limit::bigint;
 
 -- name: count_schedules
 SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
@@ -133,8 +183,32 @@ strpos(s.tags, :tag_json) > 0
 s.target = :target OR s.endpoint = :target OR s.method = 'POST' AND rtrim(s.endpoint, '/') IN
     ('/agents/' || :target || '/runs', '/teams/' || :target || '/runs', '/workflows/' || :target || '/runs')
 
+-- name: schedules_saying
+-- Tags as they stand in JSON text, without what is around and between them.
+strpos(s.folded_name, :text) > 0 OR strpos(lower(s.endpoint COLLATE "C"), :text) > 0
+OR strpos(lower(s.description COLLATE "C"), :text) > 0
+{since 6: OR strpos(s.folded_text, :text) > 0}
+OR {since 6: s.folded_text IS NULL AND} s.tags <> '[]' AND strpos(
+    lower(replace(left(substr(s.tags, 3), -2), '","', chr(31)) COLLATE "C"), :text_in_json) > 0
+
+-- name: schedules_of_ids
+s.id = ANY(:ids::text[])
+
+-- name: schedules_of_names
+s.name IN (SELECT unnest(:names::text[]))
+
+-- name: schedules_managed_by
+s.managed_by = :managed_by
+
 -- name: schedules_after
 (s.created_at, s.id) < (:cursor_created_at::timestamptz, :cursor_id)
+
+-- name: schedules_after_fire
+(CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never::timestamptz) ELSE :never::timestamptz END, s.id)
+    > (:cursor_key::timestamptz, :cursor_id)
+
+-- name: schedules_after_name
+(s.folded_name COLLATE "C", s.id COLLATE "C") > (:cursor_key, :cursor_id)
 
 -- name: stale_zone_schedules
 SELECT s.id FROM {prefix}schedules s

@@ -191,6 +191,9 @@ SELECT count(*) FROM {prefix}runs r WHERE {where};
 -- name: runs_of_schedule
 r.schedule_id = :schedule_id
 
+-- name: runs_of_schedules
+r.schedule_id IN (SELECT value FROM json_each(:schedule_ids))
+
 -- name: runs_of_user
 r.user_id = :user_id
 

@@ -61,6 +61,42 @@ SELECT {schedule_columns} FROM {prefix}schedules s
 WHERE s.deleted_at IS NULL AND {where}
 ORDER BY s.created_at DESC, s.id DESC LIMIT :limit OFFSET :offset;
 
+-- name: list_schedules_by_fire
+-- No index gives this order: only what is needed for it is sorted, and then the page is read.
+SELECT {schedule_columns}, p.key
+FROM (
+    SELECT s.id, CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never) ELSE :never END AS key
+    FROM {prefix}schedules s
+    WHERE s.deleted_at IS NULL AND {where}
+    ORDER BY key, s.id LIMIT :limit OFFSET :offset
+) p CROSS JOIN {prefix}schedules s ON s.id = p.id
+ORDER BY p.key, p.id;
+
+-- name: list_schedules_by_name
+-- Likewise.
+SELECT {schedule_columns}, p.key
+FROM (
+    SELECT s.id, agentclock_fold(s.name) AS key
+    FROM {prefix}schedules s
+    WHERE s.deleted_at IS NULL AND {where}
+    ORDER BY key, s.id LIMIT :limit OFFSET :offset
+) p CROSS JOIN {prefix}schedules s ON s.id = p.id
+ORDER BY p.key, p.id;
+
+-- name: briefs
+SELECT {brief_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where} ORDER BY s.created_at DESC, s.id DESC LIMIT :limit;
+
+-- name: briefs_by_fire
+SELECT {brief_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where}
+ORDER BY CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never) ELSE :never END, s.id LIMIT :limit;
+
+-- name: briefs_by_name
+SELECT {brief_columns} FROM {prefix}schedules s
+WHERE s.deleted_at IS NULL AND {where}
+ORDER BY agentclock_fold(s.name), s.id LIMIT :limit;
+
 -- name: count_schedules
 SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
 
@@ -84,14 +120,32 @@ SELECT count(*) FROM (
 instr(agentclock_fold(s.name), agentclock_fold(:name_contains)) > 0
 
 -- name: schedules_tagged
-CASE WHEN json_valid(s.tags) THEN EXISTS (SELECT 1 FROM json_each(s.tags) tag WHERE tag.value = :tag) ELSE false END
+agentclock_has_tag(s.tags, :tag)
 
 -- name: schedules_calling
 s.target = :target OR s.endpoint = :target OR s.method = 'POST' AND rtrim(s.endpoint, '/') IN
     ('/agents/' || :target || '/runs', '/teams/' || :target || '/runs', '/workflows/' || :target || '/runs')
 
+-- name: schedules_saying
+agentclock_says(:text, s.name, s.endpoint, s.description, s.tags)
+
+-- name: schedules_of_ids
+s.id IN (SELECT value FROM json_each(:ids))
+
+-- name: schedules_of_names
+s.name IN (SELECT value FROM json_each(:names))
+
+-- name: schedules_managed_by
+s.managed_by = :managed_by
+
 -- name: schedules_after
 (s.created_at, s.id) < (:cursor_created_at, :cursor_id)
+
+-- name: schedules_after_fire
+(CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never) ELSE :never END, s.id) > (:cursor_key, :cursor_id)
+
+-- name: schedules_after_name
+(agentclock_fold(s.name), s.id) > (:cursor_key, :cursor_id)
 
 -- name: stale_zone_schedules
 SELECT s.id FROM {prefix}schedules s

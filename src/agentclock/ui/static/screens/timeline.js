@@ -1,0 +1,254 @@
+/**
+ * Past and future on one timeline: runs by state, fires to come, lag, overlaps, clock changes.
+ * @module
+ */
+import { get, withQuery } from "../api.js";
+import { counted, dateTime, duration } from "../format.js";
+import { bind } from "../keys.js";
+import { debounced, every, fill, freshId, h, keyed, painter, say } from "../lib.js";
+import { currentRoute, refine } from "../router.js";
+import { connection, now, on, runs } from "../store.js";
+import { drawBand, drawLane, grouped } from "./timeline-draw.js";
+import { busiestText, chartFrame, controls, grid, laneElement, legend, pager, seamNotes } from "./timeline-frame.js";
+import { grows, marksOf, summed } from "./timeline-marks.js";
+import { startPointing } from "./timeline-pointing.js";
+import { showTable } from "./timeline-table.js";
+import { moved, readView, scaleOf, spanInAddress, zoomed } from "./timeline-window.js";
+
+/** Not asked for more often unless something is known to have changed. */
+const REFETCH_MS = 60_000;
+const AFTER_CHANGE_MS = 5_000;
+const PAINT_MS = 1_000;
+/** @typedef {import("../store.js").LiveRun} LiveRun */
+/** @typedef {import("./timeline-marks.js").Lane} Lane */
+/**
+ * `live`: the newest state of its runs that the stream has told.
+ * @typedef {{lane: Lane, marks: import("./timeline-marks.js").Mark[], live: Map<string, LiveRun>, strip: SVGElement, isDirty: boolean}} LaneView
+ */
+/**
+ * `query` narrows the schedules as for GET /schedules; `lanes`: how many a page; `only`: the lane of this schedule alone;
+ * `compact`: without names, density and keys of the whole page.
+ * @typedef {{signal: AbortSignal, query?: Record<string, unknown>, lanes?: number, only?: string, compact?: boolean}} Options
+ */
+
+/**
+ * Shows the timeline in `root` until `signal` is aborted. What it shows is in the address (`span`, `at` or, compact, `mid`; `lanes`, `view`),
+ * and it follows changes there by itself. The promise is kept when there is something to see.
+ * @param {HTMLElement} root
+ * @param {Options} options
+ */
+export function timeline(root, options) {
+  root.classList.add("timeline");
+  root.classList.toggle("compact", options.compact === true);
+  const shown = new Timeline(root, options);
+  shown.listen();
+  return shown.load();
+}
+
+class Timeline {
+  /** The last answer. @type {any} */
+  data = null;
+  width = 0;
+  /** By when the last answer and the last snapshot of the stream came. */
+  fetchedAt = 0;
+  snapshotAt = 0;
+  /** @type {AbortController | null} */
+  asking = null;
+  /** @type {Map<string, LaneView>} */
+  views = new Map();
+  range = h("span", { class: "dim" });
+  said = h("div", { class: "tl-said" });
+  trouble = h("div", { role: "alert" });
+  table = h("div", { class: "tl-table", hidden: true });
+  foot = h("div", { class: "tl-foot" });
+  hint = freshId("hint");
+
+  /** @param {HTMLElement} root @param {Options} options */
+  constructor(root, options) {
+    this.options = { lanes: 40, compact: false, ...options };
+    this.view = this.read();
+    this.controls = controls((span) => refine({ span: spanInAddress(span) }), (by) => this.move(by),
+      () => refine({ view: this.view.asTable ? null : "table" }));
+    this.frame = chartFrame(this.options.compact);
+    fill(root, h("header", null, h("h2", null, "Timeline"), this.range, this.controls.element), this.said, this.trouble,
+      this.frame.chart, this.table, this.foot, legend(),
+      h("p", { id: this.hint, class: "visually-hidden" }, "Left and right go along the runs of this lane, up and down to other lanes, Enter opens the run."));
+    this.pointing = startPointing(this.frame.chart, this.frame.list, (strip) => this.views.get(strip.parentElement?.dataset.key ?? ""),
+      () => this.scale(), options.signal);
+    this.ask = painter(() => this.paint(), PAINT_MS, options.signal);
+  }
+
+  /** Beside other things of a page that have their time in the address, the middle has another name there. */
+  get place() {
+    return this.options.compact ? "mid" : "at";
+  }
+
+  read() {
+    return readView(currentRoute().query, this.place);
+  }
+
+  /** @param {number} by windows, 0: to now */
+  move(by) {
+    refine({ [this.place]: by ? moved(this.view, by) : null });
+  }
+
+  listen() {
+    const { signal, compact } = this.options;
+    every(() => this.tick(), PAINT_MS, signal);
+    on("runs", (run) => this.hear(run), signal);
+    on("schedules", debounced(() => signal.aborted || void this.load(), AFTER_CHANGE_MS), signal);
+    let before = connection.state;
+    on("connection", () => {
+      const was = before;
+      before = connection.state;
+      if ((was === "away") !== (before === "away")) this.spoil();
+      if (was === "away" && before === "live") void this.load();
+    }, signal);
+    signal.addEventListener("abort", () => this.asking?.abort());
+    window.addEventListener("hashchange", () => signal.aborted || this.follow(), { signal });
+    const sizes = new ResizeObserver(([entry]) => this.resize(Math.round(entry.contentRect.width)));
+    sizes.observe(this.frame.axis);
+    signal.addEventListener("abort", () => sizes.disconnect());
+    if (compact) return;
+    bind(signal, "Timeline", [
+      ["+", "zoom in", () => refine({ span: zoomed(this.view, 1) })], ["-", "zoom out", () => refine({ span: zoomed(this.view, -1) })],
+      ["ArrowLeft", "earlier", () => this.move(-0.5)], ["ArrowRight", "later", () => this.move(0.5)],
+    ]);
+  }
+
+  async load() {
+    const { query, lanes, signal } = this.options;
+    this.asking?.abort();
+    const mine = (this.asking = new AbortController());
+    const view = (this.view = this.read());
+    const span = { from: new Date(view.from).toISOString(), to: new Date(view.to).toISOString(), bins: view.bins };
+    try {
+      const answer = await get(withQuery("/schedules/timeline", { ...query, ...span, lanes, page: view.page }), { signal: mine.signal });
+      if (signal.aborted) return;
+      this.data = answer;
+      this.fetchedAt = performance.now();
+      fill(this.trouble);
+      this.take();
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      fill(this.trouble, h("p", { class: "error" }, `The timeline could not be loaded: ${/** @type {Error} */ (error).message} `,
+        h("button", { type: "button", class: "small", onclick: () => this.load() }, "Try again")));
+    } finally {
+      if (this.asking === mine) this.asking = null;
+    }
+  }
+
+  /** Makes the lanes those of the last answer. */
+  take() {
+    const { only, lanes: size, compact } = this.options;
+    /** @type {Lane[]} */
+    const lanes = this.data.lanes.filter((/** @type {Lane} */ lane) => !only || lane.schedule_id === only);
+    const { list } = this.frame;
+    keyed(list, lanes, (lane) => lane.schedule_id, (lane) => laneElement(lane, this.hint));
+    this.views.clear();
+    lanes.forEach((lane, i) => {
+      const [name, strip] = list.children[i].children;
+      say(name, lane.name);
+      list.children[i].classList.toggle("is-paused", !lane.enabled);
+      this.views.set(lane.schedule_id, { lane, marks: [], live: new Map(), strip: /** @type {any} */ (strip), isDirty: true });
+    });
+    fill(this.said, h("p", null, busiestText(this.data.busiest), this.data.planned_is_complete ? null : " There are more fires ahead than are counted here."),
+      seamNotes(this.data.seams));
+    fill(this.foot, lanes.length ? null : h("p", { class: "empty" }, "No schedules here."),
+      lanes.every((lane) => lane.is_complete) ? null : h("p", { class: "dim" }, "Some lanes hold more than is drawn here: zoom in to see all of it."),
+      compact ? null : pager(this.view.page, size, this.data.lanes_total, (page) => refine({ lanes: page > 1 ? page : null })));
+    this.gather();
+    this.layout();
+  }
+
+  /** Looks through all live runs, after a snapshot and after an answer. */
+  gather() {
+    for (const view of this.views.values()) view.live.clear();
+    for (const run of runs.values()) this.views.get(run.schedule_id)?.live.set(run.id, run);
+    this.spoil();
+  }
+
+  /** All lanes are to be drawn anew. */
+  spoil() {
+    for (const view of this.views.values()) view.isDirty = true;
+    this.ask();
+  }
+
+  /** @param {LiveRun | null} run null: a snapshot */
+  hear(run) {
+    if (run === null) {
+      this.snapshotAt = performance.now();
+      this.gather();
+      return;
+    }
+    const view = this.views.get(run.schedule_id);
+    if (!view) return;
+    view.live.set(run.id, run);
+    view.isDirty = true;
+  }
+
+  tick() {
+    this.ask();
+    const isOld = performance.now() - this.fetchedAt > REFETCH_MS;
+    if (isOld && this.view.at === null && connection.state === "live" && !this.asking) void this.load();
+  }
+
+  /** The address has changed. */
+  follow() {
+    const [before, next] = [this.view, this.read()];
+    const isSame = before.span === next.span && before.at === next.at && before.page === next.page;
+    this.view = isSame ? { ...next, from: before.from, to: before.to } : next;
+    this.layout(); // at once, with what is there
+    if (!isSame) void this.load();
+  }
+
+  /** @param {number} width */
+  resize(width) {
+    if (!width || width === this.width) return;
+    this.width = width;
+    this.layout();
+  }
+
+  scale() {
+    return scaleOf(this.view, this.width);
+  }
+
+  /** Draws everything anew: another window, width or content. */
+  layout() {
+    const { view, data, frame } = this;
+    this.controls.update(view);
+    say(this.range, `${dateTime(view.from).replace(/:\d\d$/, "")} – ${dateTime(view.to).replace(/:\d\d$/, "")}`);
+    frame.chart.hidden = view.asTable;
+    this.table.hidden = !view.asTable;
+    this.pointing.hide();
+    if (!data) return;
+    const bins = { from: Date.parse(data.from), bin: data.bin_seconds * 1000, groups: grouped(data.bins.series, data.bins.count) };
+    const { axis, lines } = grid(view, this.width, this.scale(), data.seams);
+    fill(frame.axis, axis);
+    fill(frame.lines, lines);
+    const most = drawBand(frame.band, bins, this.scale());
+    say(frame.most, `up to ${counted(most, "fire")} in ${duration(bins.bin).replace(" 00 s", "").replace(" 00 min", "")}`);
+    for (const one of this.views.values()) one.isDirty = true;
+    this.paint();
+    if (view.asTable) showTable(this.table, [...this.views.values()], bins);
+  }
+
+  paint() {
+    const [at, x] = [now(), this.scale()];
+    this.frame.moveTo(x(at), this.width);
+    for (const view of this.views.values()) {
+      if (view.isDirty) {
+        view.marks = marksOf(view.lane, view.live.values(), (run, isLive) => this.isKnown(run, isLive));
+        view.strip.setAttribute("aria-label", `${view.lane.name}: ${summed(view.marks)}`);
+        drawLane(view.strip, view.marks, x, at, false);
+      }
+      if (view.isDirty || view.marks.some(grows)) drawLane(view.strip, view.marks, x, at, true);
+      view.isDirty = false;
+    }
+  }
+
+  /** Whether what is told of an active run can still be true. @param {{id: string}} run @param {boolean} isLive */
+  isKnown(run, isLive) {
+    return connection.state !== "away" && (isLive || runs.has(run.id) || this.fetchedAt >= this.snapshotAt);
+  }
+}
