@@ -29,7 +29,7 @@ _DEFAULT_MODEL: Final = "gpt-5-mini"
 _CONCURRENT_RUNS: Final = 256
 #: How long the novelist speaks.
 _STORY_SECONDS: Final = 150
-_STORY: Final = (
+STORY: Final = (
     "At midnight the old clock in the hall struck thirteen, as it did once every year. Nobody in the house was awake "
     "to hear it but the cat, who opened one eye, counted on her whiskers, and decided that the clock must know best. "
     "Then she got up, for thirteen was the hour at which mice held their parliament, and she had been asked to speak. "
@@ -100,7 +100,7 @@ def _novelist() -> Agent:
     return Agent(
         id="novelist",
         name="Novelist",
-        model=OfflineModel(script=[f"{word} " for word in _STORY.split()], seconds=_STORY_SECONDS),
+        model=OfflineModel(script=[f"{word} " for word in STORY.split()], seconds=_STORY_SECONDS),
         telemetry=False,
     )
 
