@@ -24,6 +24,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`agentclock demo`: agentclock and a real AgentOS on one port."""
     folder = tmp_path_factory.mktemp("demo")
     with running("demo", "--plain", "--no-browser", "--keep", str(folder)) as site:
+        site.until("/runs?status=paused", lambda runs: runs["data"])
         yield site
 
 

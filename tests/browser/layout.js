@@ -40,12 +40,19 @@
   }
   const belong = (one, other) =>
     one.contains(other) || other.contains(one) || (one.closest("label") !== null && one.closest("label") === other.closest("label"));
+  const stays = (element) => {
+    for (let at = element; at && at !== document.body; at = at.parentElement) {
+      if (/(sticky|fixed)/.test(getComputedStyle(at).position)) return true;
+    }
+    return false;
+  };
   for (const element of actions) {
     const box = element.getBoundingClientRect();
     const isInView = box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= width && !scrolls(element);
     if (!isInView || document.querySelector("dialog[open]")) continue;
     const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
-    if (top && !belong(element, top)) faults.push(`${name(element)} is covered by ${name(top)}`);
+    // A bar that stays at the edge covers what is scrolled behind it, and that can be scrolled out from there again.
+    if (top && !belong(element, top) && !stays(top)) faults.push(`${name(element)} is covered by ${name(top)}`);
   }
   return faults;
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+
+from tests.pg import in_thread
 
 from agentclock.app import Clockwork, assemble
 from agentclock.config import Settings
@@ -38,7 +39,7 @@ _ERRORS: Final = (
 
 
 def prepare(folder: Path) -> None:
-    asyncio.run(_prepare(folder))
+    in_thread(lambda: _prepare(folder))
 
 
 async def _prepare(folder: Path) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -59,6 +59,14 @@ class Site:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def until(self, path: str, holds: Callable[[Any], bool]) -> Any:
+        """The first answer of which it holds."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not holds(answer := self.call("GET", path)):
+            assert time.monotonic() < deadline, f"{path} still answers {answer}"
+            time.sleep(0.1)
+        return answer
 
     def create(self, **fields: Any) -> dict[str, Any]:
         created: dict[str, Any] = self.call("POST", "/schedules", fields)

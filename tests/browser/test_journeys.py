@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import watched
+from tests.browser.hands import Hand, Keyboard, Mouse
 from tests.browser.sites import Site
 
 from agentclock.agno.demo_os import STORY as STORY_OF_THE_DEMO
@@ -23,42 +24,9 @@ def page(demo_page: Page) -> Page:
     return demo_page
 
 
-class Mouse:
-    """Goes to things by pointing at them."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    def press(self, name: str, role: str = "button") -> None:
-        self.page.get_by_role(role, name=name, exact=True).first.click()  # type: ignore[arg-type]
-
-    def write(self, label: str, text: str) -> None:
-        self.page.get_by_label(label, exact=True).first.fill(text)
-
-
-class Keyboard(Mouse):
-    """Goes to things with Tab, as somebody without a mouse has to, and presses Enter there."""
-
-    def press(self, name: str, role: str = "button") -> None:
-        self._go_to(self.page.get_by_role(role, name=name, exact=True).first.element_handle())  # type: ignore[arg-type]
-        self.page.keyboard.press("Enter")
-
-    def write(self, label: str, text: str) -> None:
-        self._go_to(self.page.get_by_label(label, exact=True).first.element_handle())
-        self.page.keyboard.press("Control+a")
-        self.page.keyboard.insert_text(text)
-
-    def _go_to(self, element: object) -> None:
-        for _ in range(150):
-            if self.page.evaluate("(element) => document.activeElement === element", element):
-                return
-            self.page.keyboard.press("Tab")
-        raise AssertionError("no key leads there")
-
-
 @pytest.fixture(params=[Mouse, Keyboard])
-def hand(request: pytest.FixtureRequest, page: Page) -> Mouse:
-    made: Mouse = request.param(page)
+def hand(request: pytest.FixtureRequest, page: Page) -> Hand:
+    made: Hand = request.param(page)
     return made
 
 
@@ -68,7 +36,7 @@ def told(page: Page) -> str:
     return shown[shown.index("At midnight") :].partition(" All events")[0]
 
 
-def test_from_a_new_schedule_to_a_cancelled_run(hand: Mouse, demo: Site) -> None:
+def test_from_a_new_schedule_to_a_cancelled_run(hand: Hand, demo: Site) -> None:
     page, name = hand.page, f"journey by {type(hand).__name__}"
     hand.press("New schedule", "link")
     hand.write("Name", name)
@@ -99,7 +67,7 @@ def test_from_a_new_schedule_to_a_cancelled_run(hand: Mouse, demo: Site) -> None
     assert found["data"][0]["status"] == "cancelled"
 
 
-def test_a_paused_run_is_approved(hand: Mouse, demo: Site) -> None:
+def test_a_paused_run_is_approved(hand: Hand, demo: Site) -> None:
     page = hand.page
     schedule = demo.call("GET", "/schedules?name=refund-asks")["data"][0]
     run = demo.call("POST", f"/schedules/{schedule['id']}/trigger?wait=20&overlap=allow")
