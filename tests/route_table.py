@@ -16,6 +16,7 @@ ADMIN: Final = ("agent_os:admin",)
 ONE: Final = "/schedules/{schedule_id}"
 RUN: Final = ONE + "/runs/{run_id}"
 NEW_YEAR: Final = {"from": "2024-12-31", "until": "2025-01-02"}
+RUNS: Final = {"runs": [{"schedule_id": "{schedule_id}", "run_id": "{run_id}"}]}
 DRAFT: Final = {"name": "{name} too", "endpoint": "/agents/greeter/runs"}
 
 
@@ -44,7 +45,7 @@ class Row:
     @property
     def is_of_one(self) -> bool:
         """Whether it is about a row that somebody owns."""
-        return "{" in self.path and self.scopes != ADMIN
+        return "{" in self.path and self.scopes != ADMIN and not self.path.startswith("/targets/")
 
 
 def _row(scopes: tuple[str, ...], method: str, path: str, status: int = 200, body: Any = None, query: str = "") -> Row:
@@ -85,11 +86,22 @@ TABLE: Final = (
     _row(READ, "GET", f"{ONE}/accounting"),
     _row(READ, "GET", f"{ONE}/revisions"),
     _row(READ, "GET", f"{ONE}/usage"),
+    _row(READ, "GET", f"{ONE}/why"),
     _row(READ, "GET", f"{ONE}/runs"),
     _row(READ, "GET", RUN),
     _row(READ, "GET", f"{RUN}/events"),
     _row(CANCEL, "POST", f"{RUN}/cancel", 202),
     _row(APPROVE, "POST", f"{RUN}/continue", 202, {"action": "approve"}),
+    _row(WRITE, "POST", f"{RUN}/retry", 409),
+    _row(READ, "GET", "/targets"),
+    _row(READ, "GET", "/targets/{name}/components"),
+    _row(READ, "GET", "/workers"),
+    _row(WRITE, "POST", "/schedules/bulk/enable", 200, {"ids": ["{schedule_id}"]}),
+    _row(WRITE, "POST", "/schedules/bulk/disable", 200, {"ids": ["{schedule_id}"]}),
+    _row(WRITE, "POST", "/schedules/bulk/trigger", 200, {"ids": ["{schedule_id}"]}),
+    _row(DELETE, "POST", "/schedules/bulk/delete", 200, {"ids": ["{schedule_id}"]}),
+    _row(CANCEL, "POST", "/runs/bulk/cancel", 200, RUNS),
+    _row(WRITE, "POST", "/runs/bulk/retry", 200, RUNS),
     _row(READ, "GET", "/runs"),
     _row(READ, "GET", "/runs/{run_id}"),
     _row(READ, "GET", "/audit"),

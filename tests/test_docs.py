@@ -30,6 +30,8 @@ from agentclock.core import errors, events
 from agentclock.core.cron import Cron, CronError
 from agentclock.core.model import CatchUp, Cause, InstructionKind, Overlap, Reason, Run, RunStatus
 from agentclock.core.zones import Zone
+from agentclock.declaring.files import read_text
+from agentclock.declaring.reading import Declarations
 from agentclock.drafts import ScheduleDraft, SchedulePatch
 from agentclock.engine.eventlog import log_event
 from agentclock.executor.secrets import ENV_PREFIX as SECRET_PREFIX
@@ -54,6 +56,8 @@ INNER_ERRORS: Final = frozenset({"ConfigError", "LeaseLost", "CorruptRow", "Deni
 #: What errors are made with, where it is more than nothing.
 ARGUMENTS: Final = {
     "InvalidField": ("name", "is wrong"),
+    "InvalidFields": ([errors.InvalidField("name", "is wrong")],),
+    "ManagedByOthers": ({"nightly": None},),
     "NameTaken": ("nightly",),
     "NotFound": ("Schedule",),
     "NotPaused": ("running",),
@@ -245,6 +249,15 @@ def test_schedules_in_examples_are_accepted(path: Path) -> None:
         draft = ScheduleDraft.model_validate(body)
         Cron.parse(draft.cron_expr or "")
         Zone.load(draft.timezone)
+
+
+@every(GUIDES)
+def test_files_of_schedules_in_examples_are_read(path: Path) -> None:
+    for block in blocks(path, "yaml"):
+        if re.search(r"^schedules:$", block, re.MULTILINE):
+            declarations = Declarations()
+            read_text(block, path.name, None, declarations)
+            assert not declarations.faults
 
 
 def test_there_are_schedules_in_examples() -> None:

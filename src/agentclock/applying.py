@@ -166,8 +166,11 @@ class Applying:
             before = there.get(declared.name)
             try:
                 steps.append(self._step(declared, before, order, now))
-            except (InvalidField, Forbidden) as error:
-                faults.add(place, declared, error)
+            except InvalidField as error:
+                row = before or self._blank(declared, order, now)
+                faults.extend(place, self._changes.faults(row, declared.values(), now) or [error])
+            except Forbidden as error:
+                faults.forbid(place, declared.name, error)
         faults.raise_any()
         _refuse_foreign(steps, order)
         for step in steps:
@@ -240,10 +243,17 @@ class Applying:
                 return DeleteSchedule(schedule_id=old.id, expected_version=old.version)
             case Step(before=None, after=Schedule() as new):
                 return InsertSchedule(schedule=new)
-            case Step(action=Action.CHANGE, before=Schedule() as old, declared=DeclaredSchedule() as declared):
+            case Step(
+                action=Action.CHANGE,
+                before=Schedule() as old,
+                after=Schedule() as new,
+                declared=DeclaredSchedule() as declared,
+            ):
 
                 def change(row: Schedule, now: Instant) -> Schedule:
-                    return self._as_declared(declared, row, order, now)
+                    """What was planned; made again only where that is over, since others wait while it is written."""
+                    is_good = row == old and (new.next_fire_at is None or new.next_fire_at > now)
+                    return new if is_good else self._as_declared(declared, row, order, now)
 
                 return ChangeSchedule(schedule_id=old.id, change=unless_owed(change), expected_version=old.version)
         return None

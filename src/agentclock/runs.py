@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import structlog
@@ -22,8 +22,20 @@ from agentclock.core.events import RunChanged
 from agentclock.core.model import Attempt, Instant, Instruction, InstructionKind, Run, RunStatus
 from agentclock.core.storable import payload_fault, text_fault
 from agentclock.drafts import read_draft
-from agentclock.ports import Clock, Page, PageRequest, RunFilter, ScheduleBrief, ScheduleFilter, Store, UsageTotal
+from agentclock.ports import (
+    Clock,
+    Page,
+    PageRequest,
+    RunFilter,
+    ScheduleBrief,
+    ScheduleFilter,
+    ScheduleOrder,
+    Store,
+    UsageTotal,
+)
 
+#: Schedules whose names have a text in common that runs may be looked for by; the newest.
+MOST_NAMED: Final = 20_000
 #: Rows that `page` may skip. Reading on from there is what `cursor` is for, at constant cost.
 PAGED_ROWS: Final = 100_000
 #: A run may execute in another process, which tells us nothing: look at the database this often.
@@ -194,10 +206,17 @@ class Runs:
         """A run by its id alone, with its schedule's name. Raises NotFound, CorruptRow."""
         return await self._reader.with_attempts(await self._reader.find(None, run_id, user_id))
 
-    async def list(self, where: RunFilter | None = None, page: PageRequest | None = None) -> Page[RunDetail]:
-        """Runs of all schedules, newest first, with the schedules' names. Raises InvalidField."""
+    async def list(
+        self, where: RunFilter | None = None, page: PageRequest | None = None, *, name: str | None = None
+    ) -> Page[RunDetail]:
+        """Runs of all schedules, newest first, with the schedules' names. `name`: a part of it, in any case, of
+        schedules that are there. Raises InvalidField."""
         where, page = where or RunFilter(), page or PageRequest()
-        check_texts(schedule_id=where.schedule_id)
+        check_texts(schedule_id=where.schedule_id, q=name)
+        if name:
+            named = ScheduleFilter(user_id=where.user_id, name_contains=name)
+            briefs = await self._store.briefs(named, MOST_NAMED, ScheduleOrder.NEWEST)
+            where = replace(where, schedule_ids=tuple(brief.id for brief in briefs))
         return await self._reader.page(where, page)
 
     async def cancel(

@@ -7,7 +7,7 @@ one owner's rows; None means all. `by`: who a change is put down to, None: nobod
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -20,9 +20,8 @@ from agentclock.applying import Applying
 from agentclock.auditing import AuditLog
 from agentclock.backfilling import Backfilling
 from agentclock.calling import CallRules
-from agentclock.changing import Changes
+from agentclock.changing import Changes, with_zone_data
 from agentclock.core.actors import Actor
-from agentclock.core.cron import CronError
 from agentclock.core.errors import (
     Conflict,
     CorruptRow,
@@ -33,11 +32,10 @@ from agentclock.core.ids import uuid7
 from agentclock.core.model import DAY_SECONDS, Instant, Json, Reason, Run, Schedule, Target
 from agentclock.core.planning import plan_forfeit
 from agentclock.core.storable import text_fault
-from agentclock.core.timetable import rearmed
-from agentclock.core.zones import ZoneError, tzdata_version
+from agentclock.core.zones import tzdata_version
 from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft
 from agentclock.insight import Insight
-from agentclock.insight.reading import check_filter, marks_of
+from agentclock.insight.reading import check_filter
 from agentclock.owners import Owners
 from agentclock.ports import (
     ChangeFunction,
@@ -45,7 +43,6 @@ from agentclock.ports import (
     Page,
     PageRequest,
     RunFilter,
-    RunMark,
     ScheduleFilter,
     ScheduleOrder,
     Store,
@@ -57,7 +54,6 @@ from agentclock.timing import (
     FiresOwed,
     Occurrence,
     describe,
-    is_on_demand,
     occurrences,
     retimed,
     unless_owed,
@@ -200,10 +196,6 @@ class Scheduler:
         check_page(page)
         return await self._store.list_schedules(where, page, order)
 
-    async def recent_runs(self, schedule_ids: Sequence[str], count: int) -> Mapping[str, Sequence[RunMark]]:
-        """The newest `count` runs of each of these schedules, newest first."""
-        return await marks_of(self._store, schedule_ids, count) if count else {}
-
     async def change(
         self,
         schedule_id: str,
@@ -329,7 +321,7 @@ class Scheduler:
         version, seen = tzdata_version(), set[str]()
 
         def change(schedule: Schedule, now: Instant) -> Schedule:
-            return _with_zone_data(schedule, version, now)
+            return with_zone_data(schedule, version, now)
 
         while True:
             stale = await self._store.stale_zone_schedules(version, ZONE_BATCH)
@@ -387,17 +379,3 @@ def _forfeited(schedule: Schedule, missed: Run) -> FiresAbsent:
         last_fire_at=missed.fire_at if missed.last_fire_at is None else missed.last_fire_at,
         count=missed.fire_count,
     )
-
-
-def _with_zone_data(schedule: Schedule, version: str, now: Instant) -> Schedule:
-    current = replace(schedule, zone_data_version=version)
-    if not schedule.enabled or is_on_demand(schedule):
-        return current
-    if schedule.next_fire_at is not None and schedule.next_fire_at <= now:
-        # Owed since before we came: the planner will go on from there with the new data.
-        return current
-    try:
-        moved = rearmed(schedule, now)
-    except (CronError, ZoneError) as error:
-        return replace(current, enabled=False, next_fire_at=None, disabled_reason=str(error))
-    return current if moved.next_fire_at == schedule.next_fire_at else moved

@@ -41,6 +41,7 @@ from agentclock.ports import (
     BinCount,
     Failure,
     Overview,
+    PageRequest,
     PlanFunction,
     RunFilter,
     RunMark,
@@ -306,6 +307,39 @@ async def test_counts_by_schedule(store: Store) -> None:
     assert await store.counts_by_schedule(RunFilter(since=START, until=START + 1, schedule_ids=("s2",)), 9) == [
         ScheduleCount(schedule_id="s2", runs=1, fires=1, newest_fire_at=START)
     ]
+
+
+async def test_runs_of_some_schedules(store: Store) -> None:
+    """A few, each looked at; many, looked for among all; and with everything else that narrows."""
+    runs = [past(f"s{of}", START + n * MINUTE, user_id=f"u{of % 2}") for n in range(3) for of in range(120)]
+    await store.insert_history(runs, [])
+    newest = sorted(runs, key=lambda run: run.id, reverse=True)
+    for many in (1, 2, 99, 100, 101, 119):
+        ids = tuple(f"s{of}" for of in range(many))
+        for fields in (
+            {},
+            {"user_id": "u0"},
+            {"since": START + MINUTE, "until": START + 2 * MINUTE},
+            {"statuses": (RunStatus.FAILED,)},
+        ):
+            where = RunFilter(schedule_ids=ids, **fields)  # type: ignore[arg-type]
+            expected = [
+                run
+                for run in newest
+                if run.schedule_id in ids
+                and where.user_id in (None, run.user_id)
+                and (where.since is None or run.fire_at == START + MINUTE)
+                and not where.statuses
+            ]
+            found = await store.list_runs(where, PageRequest(limit=5))
+            assert (list(found.items), found.total_count) == (expected[:5], len(expected))
+            second = await store.list_runs(where, PageRequest(limit=5, page=2))
+            assert list(second.items) == expected[5:10]
+            if found.next_cursor is not None:
+                assert await store.list_runs(where, PageRequest(limit=5, cursor=found.next_cursor)) == second
+    assert (await store.list_runs(RunFilter(schedule_ids=()), PageRequest())).items == ()
+    active = RunFilter(schedule_ids=("s1",), statuses=(RunStatus.RUNNING, RunStatus.PENDING))
+    assert (await store.list_runs(active, PageRequest())).items == ()
 
 
 # failures

@@ -56,6 +56,14 @@ async def behind(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Pat
 
 
 @pytest.fixture(params=FILE_AND_SERVER)
+async def without_books(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
+    """A database from before the audit log, owners and notices."""
+    made = _left_at(4, request, clock, tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=FILE_AND_SERVER)
 async def one_behind(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Backend]:
     """A database as the version before left it."""
     made = _left_at(NEWEST_SCHEMA - 1, request, clock, tmp_path)
@@ -79,7 +87,15 @@ def test_queries_for_the_schema_before_name_nothing_of_this_one(dialect: Dialect
     queries = Queries(dialect, version=OLDEST_SCHEMA)
     texts = {name: queries.get(name).sql for name in queries.names}
     tables = ("schedule_revisions", "backfills", "trigger_keys", "audit_log", "owners", "notices")
-    columns = ("s.catch_up_limit", "s.catch_up_stagger_seconds", "ping_url =", "r.trigger_note")
+    columns = (
+        "s.catch_up_limit",
+        "s.catch_up_stagger_seconds",
+        "ping_url =",
+        "r.trigger_note",
+        "r.retry_of",
+        "w.slots",
+    )
+    columns += ("folded_text", "runs_fires")
     # A comment may, and so may the names that constants go by.
     code = {name: "\n".join(line for line in sql.splitlines() if "--" not in line) for name, sql in texts.items()}
     prefix = "agentclock_" if dialect == "sqlite" else '"agentclock".'
@@ -96,7 +112,7 @@ async def test_an_older_schema_than_the_one_before_is_refused(
     places: list[tuple[Dialect, str]] = [("sqlite", str(tmp_path / "old.db")), ("postgres", empty_postgres_dsn)]
     for dialect, where in places:
         backend = database_at(OLDEST_SCHEMA - 1, dialect, where, clock)
-        with pytest.raises(StoreUnavailable, match=f"lacks 3 step\\(s\\), up to version {NEWEST_SCHEMA}"):
+        with pytest.raises(StoreUnavailable, match=f"lacks 4 step\\(s\\), up to version {NEWEST_SCHEMA}"):
             await backend.open(auto_migrate=False)
 
 
@@ -143,7 +159,7 @@ async def test_what_is_new_says_what_it_lacks(behind: Backend) -> None:
         assert isinstance(caught.value, Conflict)
     health = await store.health()
     assert health.schema_version == OLDEST_SCHEMA
-    assert "the schema lacks step 4, 5 and what needs it; run `agentclock db upgrade`" in health.warnings
+    assert "the schema lacks step 4, 5, 6 and what needs it; run `agentclock db upgrade`" in health.warnings
 
 
 @pytest.mark.parametrize("looking", ["health", "renew_lease", "backfills"])
@@ -212,9 +228,9 @@ async def test_both_versions_fire_side_by_side(behind: Backend, clock: FakeClock
         )
 
 
-async def test_the_version_before_lacks_the_books_and_nothing_else(one_behind: Backend, clock: FakeClock) -> None:
+async def test_the_version_before_lacks_the_books_and_nothing_else(without_books: Backend, clock: FakeClock) -> None:
     """Nobody writes down who did what or whom to tell, and runs forget what their trigger said; all of it works."""
-    store = await one_behind.open(auto_migrate=False, subscriptions=[Subscription(webhook="ops")])
+    store = await without_books.open(auto_migrate=False, subscriptions=[Subscription(webhook="ops")])
     await register(store, lease_seconds=10**6)
     ann = Actor("ann")
     mine = [schedule(f"s{number}", user_id="ann", next_fire_at=None) for number in (1, 2)]
@@ -241,8 +257,8 @@ async def test_the_version_before_lacks_the_books_and_nothing_else(one_behind: B
     assert await store.prune(START + MINUTE, 100) == 2
 
 
-async def test_the_version_before_says_what_it_lacks(one_behind: Backend) -> None:
-    store = await one_behind.open(auto_migrate=False)
+async def test_the_version_before_says_what_it_lacks(without_books: Backend) -> None:
+    store = await without_books.open(auto_migrate=False)
     await store.insert_schedules([schedule()])
     note = TriggerNote(has_payload=True)
     for asking in (
@@ -264,14 +280,14 @@ async def test_the_version_before_says_what_it_lacks(one_behind: Backend) -> Non
         with pytest.raises(SchemaBehind, match="lacks step 5; run `agentclock db upgrade`"):
             await asking
     assert await history(store) == []
-    await one_behind.open()
+    await without_books.open()
     made = await store.trigger("s1", triggering(manual_id(START)), key=KEY, by=Actor("ann"))
     assert (await store.audit(AuditFilter(), ALL)).items[0].run_id == made.run.id
 
 
-async def test_what_is_told_of_triggers_is_left_alone_by_the_version_before(one_behind: Backend) -> None:
-    before = await as_before(one_behind, NEWEST_SCHEMA - 1)
-    after = await one_behind.open()
+async def test_what_is_told_of_triggers_is_left_alone_by_the_version_before(without_books: Backend) -> None:
+    before = await as_before(without_books, 4)
+    after = await without_books.open()
     await register(before, lease_seconds=10**6)
     await before.insert_schedules([schedule(next_fire_at=None, overlap=Overlap.ALLOW)], by=Actor("ann"))
     note = TriggerNote(reason="nightly")

@@ -43,6 +43,8 @@ MODES: Final[dict[str, dict[str, str]]] = {
 RUN_SCOPE = "agents:greeter:run"
 
 
+#: What "{name}" stands for where it is no schedule's.
+_OTHER_NAMES: Final = {"webhooks": {"name": "desk"}, "targets": {"name": "default"}}
 LISTS = ("/schedules", "/runs", "/audit", "/webhooks/notices")
 
 
@@ -166,7 +168,7 @@ def _named(value: Any, names: dict[str, str]) -> Any:
 async def status_of(app: FastAPI, row: Row, names: dict[str, str], token: str | None) -> int:
     """The caller leaves as soon as the answer begins: some streams never end."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    names = names | {"name": "desk"} if row.path.startswith("/webhooks") else names
+    names = names | _OTHER_NAMES.get(row.path.split("/")[1], {})
     url = f"http://127.0.0.1:7777{row.path.format(**names)}?{row.query}"
     body = {field: _named(value, names) for field, value in row.body.items()} if row.body else None
     request = httpx2.Request(row.method, url, json=body, headers=headers)

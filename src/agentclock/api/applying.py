@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from agentclock.api.auth import Guard, Permission, TheCaller
@@ -60,7 +61,7 @@ class ApplyRoutes:
         self._scheduler = scheduler
         self._guard = guard
 
-    async def apply_schedules(self, draft: ApplyDraft, request: Request, caller: TheCaller) -> ApplyAnswer:
+    async def apply_schedules(self, draft: ApplyDraft, request: Request, caller: TheCaller) -> Response:
         """Make the schedules of a manager what is declared: all of it, or nothing. What is so already is not touched.
 
         A schedule of that name which another manager or nobody declares is a conflict, unless `adopt`. With `prune`
@@ -72,7 +73,10 @@ class ApplyRoutes:
             await self._guard.may_call(request, target)
 
         applied = await self._scheduler.applying.apply(draft, owner=caller.owner, by=caller.actor, may_call=may_call)
-        return await self._answer(applied)
+        answer = await self._answer(applied)
+        # Of thousands it is long: the framework would hold everybody up with it.
+        content = await asyncio.to_thread(answer.model_dump_json, by_alias=True)
+        return Response(content, media_type="application/json")
 
     async def _answer(self, applied: Applied) -> ApplyAnswer:
         return ApplyAnswer(

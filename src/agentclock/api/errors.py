@@ -51,6 +51,17 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
 }
 
 
+#: What is read from the body, by the ends of paths; everything else is about a schedule.
+_BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/session": BaseModel,
+    "/schedules/apply": ApplyDraft,
+    "/retry": RetryDraft,
+    "/backfills": BackfillDraft,
+    "/trigger": TriggerDraft,
+    "/continue": Answers,
+}
+
+
 def error_response(error: Exception, request: Request) -> JSONResponse:
     """The answer to a request that failed with `error`; what is not the caller's fault is logged.
 
@@ -142,17 +153,9 @@ def _fields_of(request: Request) -> type[BaseModel]:
     if request.method == "GET":
         return PreviewDraft
     path = request.scope["path"]
-    if "/bulk/" in path or path.endswith("/session"):
+    if "/bulk/" in path:
         return BaseModel  # fields of which none is like another
-    if path.endswith("/schedules/apply"):
-        return ApplyDraft
-    if path.endswith("/retry"):
-        return RetryDraft
-    if path.endswith("/backfills"):
-        return BackfillDraft
-    if path.endswith("/trigger"):
-        return TriggerDraft
-    return Answers if path.endswith("/continue") else ScheduleDraft
+    return next((model for ending, model in _BODIES.items() if path.endswith(ending)), ScheduleDraft)
 
 
 def _printable(fault: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from agentclock.api import insight_schemas, schemas
 from agentclock.api.auth import TheCaller
 from agentclock.api.narrowing import Asked, From, To, confined
 from agentclock.api.parameters import PageNumber, ScheduleId, read_instant
-from agentclock.api.values import ms_since
+from agentclock.api.values import iso_or_null, ms_since
 from agentclock.core.instants import iso_utc
 from agentclock.insight import StatisticsOrder
-from agentclock.insight.statistics import LISTED_RUNS
 from agentclock.ports import Page, PageRequest
 from agentclock.scheduler import Scheduler
 
@@ -68,10 +67,11 @@ class InsightRoutes:
         return insight_schemas.StatisticsList(
             from_at=iso_utc(found.period.since),
             to=iso_utc(found.period.until),
-            data=[insight_schemas.statistics_row_out(figures) for figures in found.figures],
-            runs_per_schedule=LISTED_RUNS,
+            data=[insight_schemas.ranked_row_out(figures) for figures in found.figures],
+            runs_per_schedule=found.runs_per_schedule,
             schedules_total=found.total_count,
             schedules_compared=found.compared,
+            ranked_from=iso_or_null(found.ranked_since),
             meta=schemas.meta_out(rows, page=page, limit=limit, search_time_ms=ms_since(began)),
         )
 

@@ -125,15 +125,25 @@ class StatisticsRow(BaseModel):
     is_sample: bool = Field(description="There are more runs: the figures are of the newest ones only.")
 
 
+class RankedRow(StatisticsRow):
+    ranked_by: int | None = Field(
+        description="What gave it its place: p99 of lateness or p95 of duration in ms, failures, runs; null: its name."
+    )
+
+
 class StatisticsList(BaseModel):
     from_at: str = Field(serialization_alias="from", description="The first fire time that counts.")
     to: str = Field(description="The first fire time that does not.")
-    data: list[StatisticsRow] = Field(description="By name, or the greatest figures first.")
+    data: list[RankedRow] = Field(description="By name, or the greatest figures first.")
     runs_per_schedule: int = Field(description="The newest runs of a schedule that its figures are made of, at most.")
     schedules_total: int = Field(description="How many schedules match.")
     schedules_compared: int = Field(
         description="How many of them were put in order: all by name, by figures 1,000 at most, those with the most "
         "runs (for `failures`: the most failures). The others are on no page."
+    )
+    ranked_from: str | None = Field(
+        description="The first fire time that counts for the order: `runs` are counted for a day at most, `failures` "
+        "for seven, up to `to`; null: by name."
     )
     meta: Meta
 
@@ -242,8 +252,8 @@ def concern_out(found: ConcernFound) -> Concern:
     )
 
 
-def statistics_row_out(found: Figures) -> StatisticsRow:
-    return StatisticsRow(**_figures(found))
+def ranked_row_out(found: Figures) -> RankedRow:
+    return RankedRow(**_figures(found), ranked_by=found.weight)
 
 
 def _figures(found: Figures) -> dict[str, Any]:

@@ -15,7 +15,7 @@ From: TypeAlias = Annotated[
     Query(alias="from", max_length=64, description="First fire time: ISO 8601 (UTC without an offset), epoch seconds."),
 ]
 To: TypeAlias = Annotated[
-    str | None, Query(alias="to", max_length=64, description="The first fire time that does not count. Default: now.")
+    str | None, Query(alias="to", max_length=64, description="The first fire time that does not count, likewise.")
 ]
 
 

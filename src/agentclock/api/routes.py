@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends
 
 from agentclock.api.accounts import AccountRoutes
-from agentclock.api.applying import ApplyRoutes
+from agentclock.api.applying import ApplyAnswer, ApplyRoutes
 from agentclock.api.audit import AuditRoutes
 from agentclock.api.auth import Admission, Guard, OpenGuard, Permission
 from agentclock.api.backfills import BackfillAnswer, BackfillRoutes
@@ -24,15 +24,19 @@ from agentclock.api.schedules import ScheduleRoutes
 from agentclock.api.schemas import ANSWERS, json_answer
 from agentclock.api.sessions import SessionRoutes
 from agentclock.api.streams import DESCRIPTION, EventStream
-from agentclock.api.timeline import Timeline, TimelineRoutes
 from agentclock.api.targets import TargetDesk, TargetRoutes
+from agentclock.api.timeline import Timeline, TimelineRoutes
 from agentclock.api.vitals import Vitals
 from agentclock.api.watching import StreamRoutes
+from agentclock.api.why import WhyRoutes
 from agentclock.api.workers import WorkerRoutes
 from agentclock.live import Hub
 from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
 from agentclock.webhooks.desk import WebhookDesk
+
+_ONE: Final = "/schedules/{schedule_id}"
+_STREAM: Final[Mapping[str, Any]] = {"response_class": EventStream, "response_model": None, "status_code": 200}
 
 
 def build_router(
@@ -56,57 +60,71 @@ def build_router(
     limits = limits or RequestLimits()
     router = APIRouter(tags=["Schedules"], route_class=limited_route(limits.body_bytes))
     add = _adder(router, guard)
-    schedules = ScheduleRoutes(scheduler, guard, trigger_wait_seconds)
-    of_runs = RunRoutes(scheduler, runs, trigger_wait_seconds)
-    accounts, backfills = AccountRoutes(scheduler), BackfillRoutes(scheduler, guard)
     streams = StreamRoutes(runs, hub, limits.streams_per_client)
-    read, write = Permission.READ, Permission.WRITE
-    one, one_run = "/schedules/{schedule_id}", "/schedules/{schedule_id}/runs/{run_id}"
-    stream: dict[str, Any] = {"response_class": EventStream, "response_model": None, "status_code": 200}
-    add(read, "GET", "/schedules", schedules.list_schedules)
-    add(write, "POST", "/schedules", schedules.create_schedule, 409, status_code=201)
+    _add_schedules(add, ScheduleRoutes(scheduler, guard, trigger_wait_seconds))
     # Before the routes of one schedule, or "preview" and "events" would be taken for ids.
-    add(read, "GET", "/schedules/preview", schedules.preview_schedule)
-    add(read, "GET", "/schedules/events", streams.watch_schedules, 200, **stream)
+    add(Permission.READ, "GET", "/schedules/events", streams.watch_schedules, 200, **_STREAM)
     _add_insight(add, scheduler)
-    add(write, "POST", "/schedules/apply", ApplyRoutes(scheduler, guard).apply_schedules, 409)
+    applying = ApplyRoutes(scheduler, guard)
+    add(Permission.WRITE, "POST", "/schedules/apply", applying.apply_schedules, 409, response_model=ApplyAnswer)
     _add_bulk(add, BulkRoutes(scheduler, runs, guard, trigger_wait_seconds))
-    add(read, "GET", one, schedules.get_schedule, 404)
-    add(write, "PATCH", one, schedules.update_schedule, 404, 409)
-    add(Permission.DELETE, "DELETE", one, schedules.delete_schedule, 404, status_code=204, response_model=None)
-    add(write, "POST", f"{one}/enable", schedules.enable_schedule, 404)
-    add(write, "POST", f"{one}/disable", schedules.disable_schedule, 404)
-    add(write, "POST", f"{one}/trigger", schedules.trigger_schedule, 202, 404, 409)
-    add(write, "POST", "/schedules/by-name/{name}/trigger", schedules.trigger_schedule_by_name, 202, 404, 409)
-    add(read, "GET", f"{one}/backfills", backfills.list_backfills, 404, 409)
-    add(write, "POST", f"{one}/backfills", backfills.create_backfill, 201, 404, 409)
-    add(Permission.CANCEL, "POST", f"{one}/backfills/{{backfill_id}}/cancel", backfills.cancel_backfill, 404, 409)
-    add(read, "GET", f"{one}/accounting", accounts.get_schedule_accounting, 404)
-    add(read, "GET", f"{one}/revisions", accounts.list_schedule_revisions, 404, 409)
-    add(read, "GET", f"{one}/usage", of_runs.get_schedule_usage, 404)
-    add(read, "GET", f"{one}/runs", of_runs.list_schedule_runs, 404)
-    add(read, "GET", one_run, of_runs.get_schedule_run, 404)
-    add(read, "GET", f"{one_run}/events", streams.watch_schedule_run, 200, 204, 404, **stream)
-    add(Permission.CANCEL, "POST", f"{one_run}/cancel", of_runs.cancel_schedule_run, 202, 404)
-    add(Permission.APPROVE, "POST", f"{one_run}/continue", of_runs.continue_schedule_run, 202, 404, 409)
-    add(read, "GET", "/runs", of_runs.list_runs)
-    add(read, "GET", "/runs/{run_id}", of_runs.get_run, 404)
-    desk = TargetRoutes(targets or TargetDesk(), guard)
-    add(read, "GET", "/targets", desk.list_targets)
-    add(read, "GET", "/targets/{name}/components", desk.list_target_components, 404)
-    add(read, "GET", "/workers", WorkerRoutes(scheduler, Vitals(scheduler, listener)).list_workers)
-    session = SessionRoutes(guard, scheduler)
-    add(None, "GET", "/session", session.get_session)
-    add(None, "POST", "/session", session.create_session)
-    add(None, "DELETE", "/session", session.delete_session, status_code=204, response_model=None)
-    add(read, "GET", "/audit", AuditRoutes(scheduler).list_audit_entries, 409)
-    owners = OwnerRoutes(scheduler)
-    add(Permission.ADMIN, "GET", "/owners", owners.list_owners, 409)
-    add(Permission.ADMIN, "POST", "/owners/{user_id}/revoke", owners.revoke_owner, 409)
-    add(Permission.ADMIN, "POST", "/owners/{user_id}/restore", owners.restore_owner, 409)
+    _add_one_schedule(add, ScheduleRoutes(scheduler, guard, trigger_wait_seconds))
+    _add_past(add, BackfillRoutes(scheduler, guard), AccountRoutes(scheduler))
+    _add_runs(add, RunRoutes(scheduler, runs, trigger_wait_seconds))
+    run_events = "/schedules/{schedule_id}/runs/{run_id}/events"
+    add(Permission.READ, "GET", run_events, streams.watch_schedule_run, 200, 204, 404, **_STREAM)
+    workers = WorkerRoutes(scheduler, Vitals(scheduler, listener))
+    add(Permission.READ, "GET", "/workers", workers.list_workers)
+    _add_targets(add, TargetRoutes(targets or TargetDesk(), guard))
+    _add_session(add, SessionRoutes(guard, scheduler))
+    add(Permission.READ, "GET", "/audit", AuditRoutes(scheduler).list_audit_entries, 409)
+    _add_owners(add, OwnerRoutes(scheduler))
     if webhooks is not None:
         _add_webhooks(add, NoticeRoutes(webhooks))
     return router
+
+
+def _add_schedules(add: Callable[..., None], schedules: ScheduleRoutes) -> None:
+    add(Permission.READ, "GET", "/schedules", schedules.list_schedules)
+    add(Permission.WRITE, "POST", "/schedules", schedules.create_schedule, 409, status_code=201)
+    add(Permission.READ, "GET", "/schedules/preview", schedules.preview_schedule)
+
+
+def _add_one_schedule(add: Callable[..., None], schedules: ScheduleRoutes) -> None:
+    write = Permission.WRITE
+    add(Permission.READ, "GET", _ONE, schedules.get_schedule, 404)
+    add(write, "PATCH", _ONE, schedules.update_schedule, 404, 409)
+    add(Permission.DELETE, "DELETE", _ONE, schedules.delete_schedule, 404, status_code=204, response_model=None)
+    add(write, "POST", f"{_ONE}/enable", schedules.enable_schedule, 404)
+    add(write, "POST", f"{_ONE}/disable", schedules.disable_schedule, 404)
+    add(write, "POST", f"{_ONE}/trigger", schedules.trigger_schedule, 202, 404, 409)
+    add(write, "POST", "/schedules/by-name/{name}/trigger", schedules.trigger_schedule_by_name, 202, 404, 409)
+
+
+def _add_past(add: Callable[..., None], backfills: BackfillRoutes, accounts: AccountRoutes) -> None:
+    read, cancel = Permission.READ, "backfills/{backfill_id}/cancel"
+    add(read, "GET", f"{_ONE}/backfills", backfills.list_backfills, 404, 409)
+    add(Permission.WRITE, "POST", f"{_ONE}/backfills", backfills.create_backfill, 201, 404, 409)
+    add(Permission.CANCEL, "POST", f"{_ONE}/{cancel}", backfills.cancel_backfill, 404, 409)
+    add(read, "GET", f"{_ONE}/accounting", accounts.get_schedule_accounting, 404)
+    add(read, "GET", f"{_ONE}/revisions", accounts.list_schedule_revisions, 404, 409)
+
+
+def _add_runs(add: Callable[..., None], runs: RunRoutes) -> None:
+    read, one = Permission.READ, f"{_ONE}/runs/{{run_id}}"
+    add(read, "GET", f"{_ONE}/usage", runs.get_schedule_usage, 404)
+    add(read, "GET", f"{_ONE}/runs", runs.list_schedule_runs, 404)
+    add(read, "GET", one, runs.get_schedule_run, 404)
+    add(Permission.CANCEL, "POST", f"{one}/cancel", runs.cancel_schedule_run, 202, 404)
+    add(Permission.APPROVE, "POST", f"{one}/continue", runs.continue_schedule_run, 202, 404, 409)
+    add(read, "GET", "/runs", runs.list_runs)
+    add(read, "GET", "/runs/{run_id}", runs.get_run, 404)
+
+
+def _add_owners(add: Callable[..., None], owners: OwnerRoutes) -> None:
+    add(Permission.ADMIN, "GET", "/owners", owners.list_owners, 409)
+    add(Permission.ADMIN, "POST", "/owners/{user_id}/revoke", owners.revoke_owner, 409)
+    add(Permission.ADMIN, "POST", "/owners/{user_id}/restore", owners.restore_owner, 409)
 
 
 def _add_insight(add: Callable[..., None], scheduler: Scheduler) -> None:
@@ -117,6 +135,7 @@ def _add_insight(add: Callable[..., None], scheduler: Scheduler) -> None:
     add(read, "GET", "/schedules/statistics", insight.list_statistics)
     add(read, "GET", "/schedules/{schedule_id}/statistics", insight.get_schedule_statistics, 404)
     add(read, "GET", "/schedules/accounts", insight.list_accounts)
+    add(read, "GET", "/schedules/{schedule_id}/why", WhyRoutes(scheduler).get_why, 404)
     add(read, "GET", "/runs/failures", insight.list_failures)
 
 
@@ -125,6 +144,17 @@ def _add_webhooks(add: Callable[..., None], notices: NoticeRoutes) -> None:
     add(Permission.ADMIN, "POST", "/webhooks/{name}/test", notices.test_webhook, 404)
     add(Permission.READ, "GET", "/webhooks/notices", notices.list_notices, 409)
     add(Permission.WRITE, "POST", "/webhooks/notices/{notice_id}/retry", notices.retry_notice, 404, 409)
+
+
+def _add_targets(add: Callable[..., None], targets: TargetRoutes) -> None:
+    add(Permission.READ, "GET", "/targets", targets.list_targets)
+    add(Permission.READ, "GET", "/targets/{name}/components", targets.list_target_components, 404)
+
+
+def _add_session(add: Callable[..., None], session: SessionRoutes) -> None:
+    add(None, "GET", "/session", session.get_session)
+    add(None, "POST", "/session", session.create_session)
+    add(None, "DELETE", "/session", session.delete_session, status_code=204, response_model=None)
 
 
 def _add_bulk(add: Callable[..., None], bulk: BulkRoutes) -> None:

@@ -66,6 +66,7 @@ class RunRoutes:
         self,
         caller: TheCaller,
         schedule_id: Annotated[str | None, Query(max_length=64, description="Only runs of this schedule.")] = None,
+        q: Annotated[str | None, Query(max_length=255, description="Part of the schedule's name, in any case.")] = None,
         status: Statuses = None,
         cause: Causes = None,
         since: Time = None,
@@ -84,7 +85,7 @@ class RunRoutes:
             since=read_instant("since", since),
             until=read_instant("until", until),
         )
-        found = await self._runs.list(where, PageRequest(limit=limit, page=page, cursor=cursor))
+        found = await self._runs.list(where, PageRequest(limit=limit, page=page, cursor=cursor), name=q)
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
         return run_schemas.InboxList(data=[run_schemas.listed_run_out(detail) for detail in found.items], meta=meta)
 

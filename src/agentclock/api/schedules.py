@@ -75,7 +75,7 @@ class ScheduleRoutes:
         began = time.perf_counter()
         where = confined(asked, caller)
         found = await self._scheduler.list(where, PageRequest(limit=limit, page=page, cursor=cursor), sort)
-        marks = await self._scheduler.recent_runs([row.id for row in found.items], recent_runs)
+        marks = await self._scheduler.insight.recent_runs([row.id for row in found.items], recent_runs)
         shown = [
             schemas.listed_schedule_out(row, marks.get(row.id, ()) if recent_runs else None) for row in found.items
         ]

@@ -18,6 +18,7 @@ from agentclock.api.vitals import Part, Vitals
 from agentclock.core.zones import tzdata_version
 from agentclock.scheduler import Scheduler
 
+
 class Health(BaseModel):
     status: str = Field(examples=["ok"])
     version: str

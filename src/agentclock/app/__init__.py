@@ -3,6 +3,7 @@
 from agentclock.app.assembly import assemble
 from agentclock.app.clockwork import Clockwork
 from agentclock.app.databases import is_postgres, is_there, make_store, sqlite_path
+from agentclock.app.desks import target_desk
 from agentclock.app.server import create_app, create_status_app
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "is_there",
     "make_store",
     "sqlite_path",
+    "target_desk",
 ]

@@ -18,6 +18,7 @@ from agentclock.api.limits import LimitedRates, Rates
 from agentclock.api.paths import method_not_allowed
 from agentclock.api.sessions import stranger
 from agentclock.app.clockwork import Clockwork
+from agentclock.app.desks import target_desk
 from agentclock.app.guarding import keep_strangers_out, make_guard
 from agentclock.ui import add_dashboard
 
@@ -40,6 +41,7 @@ def create_app(clockwork: Clockwork, *, guard: Guard | None = None) -> FastAPI:
         listener=lambda: clockwork.wakeup.state,
         exposition=clockwork.telemetry.exposition,
         webhooks=clockwork.webhooks.desk,
+        targets=target_desk(clockwork),
         limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )
     if settings.dashboard_path != "off":

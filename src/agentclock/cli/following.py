@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from agentclock.cli.client import ExitCode, Row, Trouble
 from agentclock.cli.desk import Desk
 from agentclock.cli.finding import run_path
-from agentclock.cli.marks import mark_of
+from agentclock.cli.marks import FINAL, mark_of
 from agentclock.cli.moments import clock, lasted
 from agentclock.cli.output import Output, one_line, to_json
 from agentclock.cli.wording import answer_of
@@ -52,8 +52,9 @@ def code_of(run: Row) -> ExitCode:
     return ExitCode.OK if run["status"] == "success" else ExitCode.FAILED
 
 
-def told_to(out: Output) -> Listener:
-    return Lines(out) if out.as_json else Teller(out)
+def told_to(out: Output, name: str | None = None) -> Listener:
+    """`name`: of the schedule, where it is not plain whose run it is."""
+    return Lines(out) if out.as_json else Teller(out, name)
 
 
 class Silent:
@@ -80,8 +81,9 @@ class Lines:
 class Teller:
     """For people: text as it comes, everything else on lines of its own."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, name: str | None = None) -> None:
         self._out = out
+        self._name = name
         self._is_mid_line = False
         self._has_spoken = False
         self._speaker = ""
@@ -115,16 +117,15 @@ class Teller:
             self._say_questions(run)
 
     def _say_state(self, run: Row) -> None:
-        """When it is news: whoever comes back is told again."""
+        """When it is news: whoever comes back is told again. Of a run that is over the events come first."""
         state = (run["status"], run["attempt"], run.get("available_at"))
-        if state == self._state:
+        if state == self._state or run["status"] in FINAL:
             return
         self._state = state
         mark = mark_of(run["status"])
-        name = run.get("schedule_name")
         again = run.get("available_at") if run["status"] == "pending" and run["attempt"] else None
         later = f", attempt {run['attempt'] + 1} at {clock(again)}" if again else ""
-        self._mark(f"{mark.shape} {run['status']}{later}{f'  {name}' if name else ''}", mark.style)
+        self._mark(f"{mark.shape} {run['status']}{later}{f'  {self._name}' if self._name else ''}", mark.style)
         if run["status"] == "paused":
             self._say_questions(run)
 

@@ -33,7 +33,7 @@ COMMANDS: Final = (
     Entry(
         "demo",
         "agentclock.cli.demo:demo",
-        "See it work: an agent every minute, a one-off in ten seconds, a team, a workflow and a plain endpoint.",
+        "See it work: agents, a team, a workflow and plain endpoints on schedules, with a dashboard.",
         "Example: agentclock demo --port 7777",
         panel=_RUN,
     ),
@@ -80,14 +80,14 @@ COMMANDS: Final = (
     Entry(
         "timeline",
         "agentclock.cli.timeline:timeline",
-        "Draw what ran and what will: a lane for each schedule.",
+        "Draw what ran and what will: a lane for each schedule, soonest fire first.",
         "Examples: agentclock timeline --watch\n\nagentclock timeline --from -2d --to +6h --tag reports",
         panel=_SEE,
     ),
     Entry(
         "stats",
         "agentclock.cli.stats:stats",
-        "Show how schedules do: lateness, duration, success, tokens and cost.",
+        "Show lateness, duration, success, tokens and cost of each schedule's runs.",
         "Examples: agentclock stats --from -7d --sort failures\n\nagentclock stats --accounts",
         panel=_SEE,
     ),
@@ -101,7 +101,7 @@ COMMANDS: Final = (
     Entry(
         "attention",
         "agentclock.cli.attention:attention",
-        "Show what needs a person: what fails, waits for an answer or does not happen.",
+        "Show what needs a person, most urgent first, each with what to do about it.",
         "Example: agentclock attention",
         panel=_SEE,
     ),

@@ -114,7 +114,7 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        return self.console.is_terminal
+        return sys.stdout.isatty()
 
     @property
     def has_shapes(self) -> bool:
@@ -157,7 +157,7 @@ class Output:
         if not self.is_terminal:
             lines = [
                 [column.field for column in columns],
-                *([raw_of(row, one.field) for one in columns] for row in rows),
+                *([one.for_scripts(row) for one in columns] for row in rows),
             ]
             sys.stdout.writelines("\t".join(map(one_line, line)) + "\n" for line in lines)
             sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import Any, Final, TypeAlias
@@ -35,7 +36,10 @@ def show_plan(out: Output, answer: Row) -> None:
 
 def print_lines(out: Output, lines: Sequence[Line]) -> None:
     """All at once: one by one, thousands would take seconds."""
-    out.console.print(as_text([(f"{text}\n", style) for text, style in lines], keep_lines=True), end="")
+    if out.is_terminal:
+        out.console.print(as_text([(f"{text}\n", style) for text, style in lines], keep_lines=True), end="")
+    else:
+        sys.stdout.writelines(harmless(f"{text}\n", keep_lines=True) for text, _ in lines)
 
 
 def _summary(answer: Row) -> Iterator[Line]:

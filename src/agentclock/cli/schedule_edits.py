@@ -98,15 +98,17 @@ async def _change_in_editor(desk: Desk, before: Row, *, dry_run: bool, yes: bool
 
     shown = {name: before.get(name) for name in editing.EDITABLE}
     text, last_written = editing.to_text(shown), ""
-    while (written := await asyncio.to_thread(editing.edited, text, before["name"])) != text:
+    while (written := await asyncio.to_thread(editing.edited, text)) != text:
         try:
             changes = editing.changes_of(shown, editing.from_text(written) or shown)
             if not changes:
                 break
             await _change(desk, before, changes, dry_run=dry_run, yes=yes)
         except (ValueError, ApiError) as error:
-            if written == last_written or getattr(error, "status", _WRONG) != _WRONG:
+            if isinstance(error, ApiError) and error.status != _WRONG:
                 raise
+            if written == last_written:
+                raise Trouble(f"{error}; nothing was changed", ExitCode.USAGE) from None
             text, last_written = editing.with_remark(written, str(error)), written
         else:
             return

@@ -16,6 +16,10 @@ from agentclock.cli.output import one_line
 #: Pieces of text with their styles.
 Line: TypeAlias = "list[tuple[str, str]]"
 
+#: Runs and fires that the API shows of one lane at most.
+MOST_RUNS: Final = 200
+MOST_FIRES: Final = 300
+
 _NARROWEST: Final = 20
 _LONGEST_NAME: Final = 28
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
@@ -79,20 +83,19 @@ def _epoch_ms(text: str) -> int:
 
 def _axis(frame: Frame) -> Line:
     """The times of labels, each beginning where its time is, and where now is."""
-    text = [" "] * frame.cells
+    cells: Line = [(" ", "")] * frame.cells
+    if 0 <= (now := frame.cell(frame.now)) < frame.cells:
+        cells[now] = ("▼" if frame.has_shapes else "v", "bold")
     free_from = 0
     for at in _ticks(frame):
         local = from_ms(at)
         label = f"{local:%a %d}" if local.hour == local.minute == 0 else f"{local:%H:%M}"
         begin = frame.cell(at)
-        if begin >= free_from and begin + len(label) <= frame.cells:
-            text[begin : begin + len(label)] = label
-            free_from = begin + len(label) + 1
-    zone = f"{from_ms(frame.now):%Z}"
-    line: Line = [frame.named(zone, "bright_black"), *((char, "bright_black") for char in text)]
-    if 0 <= (now := frame.cell(frame.now)) < frame.cells:
-        line[now + 1] = ("▼" if frame.has_shapes else "v", "bold")
-    return line
+        end = begin + len(label)
+        if begin >= free_from and end <= frame.cells and not begin <= now < end:
+            cells[begin:end] = [(char, "bright_black") for char in label]
+            free_from = end + 1
+    return [frame.named(f"{from_ms(frame.now):%Z}", "bright_black"), *cells]
 
 
 def _ticks(frame: Frame) -> Iterator[int]:
@@ -140,12 +143,23 @@ def _lane(lane: Row, frame: Frame) -> Line:
     put(frame.cell(frame.now), _NOW_RANK, ("│" if frame.has_shapes else "|", "bold"))
     for at in lane["planned_ms"]:
         put(frame.cell(at), _PLANNED_RANK, frame.shape(PLANNED))
+    for cell in _unknown(lane, frame):
+        put(cell, _PLANNED_RANK, ("┈" if frame.has_shapes else "_", "bright_black"))
     for begin, end, status in _spans(lane["marks"], frame.now):
         mark = mark_of(status)
         put(frame.cell(begin), _RANKS.get(status, 0), frame.shape(mark))
         for cell in range(max(frame.cell(begin) + 1, 0), min(frame.cell(end), frame.cells - 1) + 1):
             put(cell, _BODY_RANK, ("─" if frame.has_shapes else "-", mark.style))
     return [frame.named(lane["name"], "" if lane["enabled"] else "bright_black"), *shown]
+
+
+def _unknown(lane: Row, frame: Frame) -> Iterator[int]:
+    """Before the runs and after the fires that the API leaves it at: there are more, and nobody says where."""
+    runs, planned = lane["marks"]["fire_at_ms"], lane["planned_ms"]
+    if len(runs) >= MOST_RUNS:
+        yield from range(max(min(frame.cell(runs[0]), frame.cells), 0))
+    if len(planned) >= MOST_FIRES:
+        yield from range(max(frame.cell(planned[-1]) + 1, 0), frame.cells)
 
 
 def _spans(marks: Row, now: int) -> Iterator[tuple[int, int, str]]:
@@ -180,7 +194,7 @@ def _remarks(timeline: Row) -> Iterator[Line]:
         yield [(f"! {seam['timezone']}: {one_line(seam['text'])} at {at:%a %d %b %H:%M}", "yellow")]
     cut = sum(not lane["is_complete"] for lane in timeline["lanes"])
     if cut:
-        yield [(f"{cut} of these lanes show only the nearest runs and fires: choose a shorter time", "bright_black")]
+        yield [(f"┈ {cut} of these lanes have more than can be shown: choose a shorter time", "bright_black")]
     if not timeline["planned_is_complete"]:
         yield [("not all fires to come are counted: there are too many", "bright_black")]
     shown, total = len(timeline["lanes"]), timeline["lanes_total"]

@@ -55,7 +55,9 @@ class SafetySettings(BaseSettings):
         description="Networks (CIDR, with `:port` if only that one) that are not public but may be called by name.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Addresses or networks of proxies whose X-Forwarded-For tells who a client is."
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded-For tells who a client is, and whose "
+        "X-Forwarded-Proto whether it came over TLS.",
     )
     body_limit_bytes: int = Field(
         default=4_194_304, ge=1_024, le=104_857_600, description="Larger request bodies are refused."

@@ -57,3 +57,12 @@ def is_deeper(value: Json, levels: int) -> bool:
             if isinstance(child, dict | list | tuple)
         ]
     return bool(containers)
+
+
+def same_json(one: Json, other: Json) -> bool:
+    """Whether two values are the same as JSON, where true is not 1 and 1 is not 1.0, whatever Python thinks."""
+    if one != other:
+        return False
+    if not isinstance(one, dict | list):
+        return type(one) is type(other) or isinstance(one, str)
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -134,11 +134,8 @@ class Faults:
         if len(self._invalid) >= MOST_TOLD:
             self.raise_any()
 
-    def add(self, place: int, declared: DeclaredSchedule, error: InvalidField | Forbidden) -> None:
-        if isinstance(error, InvalidField):
-            self.extend(place, [error])
-        else:
-            self._forbidden.append(f"schedules[{place}] ({declared.name}): {error}")
+    def forbid(self, place: int, name: str, error: Forbidden) -> None:
+        self._forbidden.append(f"schedules[{place}] ({name}): {error}")
 
     def raise_any(self) -> None:
         """Raises InvalidFields, Forbidden."""

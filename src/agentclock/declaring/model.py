@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -11,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import Instant, Json, Schedule
+from agentclock.core.storable import same_json
 from agentclock.drafts import ScheduleDraft
 
 #: Schedules that one request may declare.
@@ -164,19 +164,10 @@ def differences(before: Schedule | None, after: Schedule) -> dict[str, tuple[Jso
     """From what to what each field changes, `managed_by` among them. Of a new schedule, what is not the default."""
     new = fields_of(after)
     if before is None:
-        given = {name: (None, value) for name, value in new.items() if not is_same(value, DEFAULTS.get(name, ...))}
+        given = {name: (None, value) for name, value in new.items() if not same_json(value, DEFAULTS.get(name, ...))}
         return {name: change for name, change in given.items() if name != "name"}
     old = fields_of(before)
-    changes = {name: (old[name], value) for name, value in new.items() if not is_same(old[name], value)}
+    changes = {name: (old[name], value) for name, value in new.items() if not same_json(old[name], value)}
     if before.managed_by != after.managed_by:
         changes["managed_by"] = (before.managed_by, after.managed_by)
     return changes
-
-
-def is_same(one: Json, other: Json) -> bool:
-    """As JSON: true is not 1, and 1 is not 1.0, whatever Python thinks."""
-    if one != other:
-        return False
-    if not isinstance(one, dict | list):
-        return type(one) is type(other) or isinstance(one, str)
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from agentclock.core.model import Json
+from agentclock.core.storable import same_json
 from agentclock.declaring.editors import SCHEMA_FILE
-from agentclock.declaring.model import DEFAULTS, DeclaredSchedule, is_same
+from agentclock.declaring.model import DEFAULTS, DeclaredSchedule
 from agentclock.exporting import to_yaml
 
 #: Fields in the order of the documentation; whether it is enabled is worth a look, and comes first.
@@ -22,7 +23,7 @@ def declared_fields(row: Mapping[str, Any]) -> dict[str, Json]:
     return {
         name: row[name]
         for name in _ORDER
-        if name in row and (name not in DEFAULTS or not is_same(row[name], DEFAULTS[name]))
+        if name in row and (name not in DEFAULTS or not same_json(row[name], DEFAULTS[name]))
     }
 
 

@@ -50,7 +50,9 @@ def _events(text: str, file: str) -> Iterator[Any]:
     try:
         yield from yaml.parse(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A text without its end is best mended where it begins.
+        is_scanning = (error.context or "").startswith("while scanning")
+        mark = (error.context_mark if is_scanning else None) or error.problem_mark
         place = Place(file) if mark is None else Place(file, mark.line + 1, mark.column + 1)
         message = " ".join(filter(None, (error.problem, error.context)))
         raise Unreadable(Fault(place=place, message=f"is no YAML: {message}{_hint(text, error)}")) from None

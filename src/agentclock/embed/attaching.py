@@ -14,7 +14,7 @@ from agentclock.api import RequestLimits, build_router
 from agentclock.api.auth import Guard
 from agentclock.api.cookies import Sessions
 from agentclock.api.sessions import stranger
-from agentclock.app import Clockwork, assemble
+from agentclock.app import Clockwork, assemble, target_desk
 from agentclock.auth.permits import OwnerPermits
 from agentclock.config import Settings, TargetEntry, TargetKind
 from agentclock.core.errors import ConfigError
@@ -83,8 +83,8 @@ def embed(
     if router is not None:
         frontage = Frontage(None, [], router, prefix)
         beside = BesideAnnex(app, Annex(router, prefix))
-        sessions = Sessions(beside, **_session_options(clockwork, frontage, prefix))
-        inner = BesideAnnex(sessions, Annex(pages, prefix))
+        asking = Sessions(beside, **_session_options(clockwork, frontage, prefix))
+        inner = BesideAnnex(asking, Annex(pages, prefix))
     layer = Layer(inner, life=life, frontage=frontage)
     if clockwork.executor.host is not None:
         clockwork.executor.host.app = layer
@@ -133,6 +133,8 @@ def _router(clockwork: Clockwork, guard: Guard | None) -> APIRouter:
         guard=guard,
         trigger_wait_seconds=settings.trigger_wait_seconds,
         webhooks=clockwork.webhooks.desk,
+        targets=target_desk(clockwork),
+        listener=lambda: clockwork.wakeup.state,
         limits=RequestLimits(body_bytes=settings.body_limit_bytes, streams_per_client=settings.streams_per_client),
     )
 

@@ -24,7 +24,7 @@ class Frontage:
         self._app = app
         self._entries = entries
         routes = (route for route in router.routes if isinstance(route, Route))
-        self._paths = [(compile_path(prefix + route.path)[0], route.methods or frozenset()) for route in routes]
+        self._paths = [(compile_path(prefix + route.path)[0], frozenset(route.methods or ())) for route in routes]
 
     def prepared(self, scope: Scope) -> Scope:
         """Before each request: our routes stand in front, and a trailing slash is no other path of ours."""

@@ -67,9 +67,7 @@ async def _of_kind(
 ) -> tuple[list[Component], str | None]:
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            status, text = await _answer(f"/{kind}s", target, DiscreetTransport(transport, secrecy))
-        if status != 200:
-            raise ValueError(f"HTTP {status} {error_detail(text)}".strip())
+            text = await _answer(f"/{kind}s", target, DiscreetTransport(transport, secrecy))
         # A list of many with long descriptions takes a moment to read.
         return await asyncio.to_thread(_read, kind, text, secrecy), None
     except TimeoutError:
@@ -79,13 +77,15 @@ async def _of_kind(
     return [], secrecy.blotter.error(f"asked for its {kind}s: {trouble}"[:1_000])
 
 
-async def _answer(path: str, target: TargetSettings, transport: DiscreetTransport) -> tuple[int, str]:
+async def _answer(path: str, target: TargetSettings, transport: DiscreetTransport) -> str:
     request = Request(method="GET", url=target.url_for(path), headers=_HEADERS)
     async with transport.send(target, request) as answer:
         text, is_cut = await answer.text(ANSWER_BYTES)
     if is_cut:
         raise ValueError(f"its answer is longer than {ANSWER_BYTES:,} bytes")
-    return answer.status, text
+    if answer.status != 200:
+        raise ValueError(f"HTTP {answer.status} {error_detail(text)}".strip())
+    return text
 
 
 def _read(kind: TargetType, text: str, secrecy: Secrecy) -> list[Component]:

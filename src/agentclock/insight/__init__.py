@@ -5,17 +5,20 @@ Nothing here changes anything. `user_id` (of a filter: its own) narrows to one o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from agentclock.core.model import Instant
 from agentclock.insight.alike import alike
-from agentclock.insight.attention import Attention, attention
+from agentclock.insight.concerns import Attention, attention
 from agentclock.insight.crew import Crew, crew
-from agentclock.insight.failures import Failures, failures
+from agentclock.insight.failures import Failures, grouped_failures
 from agentclock.insight.ledgers import LedgerLine, ledger
-from agentclock.insight.statistics import Figures, Statistics, StatisticsOrder, schedule_statistics, statistics
+from agentclock.insight.ranking import StatisticsOrder
+from agentclock.insight.reading import marks_of
+from agentclock.insight.statistics import Figures, Statistics, all_statistics, schedule_statistics
 from agentclock.insight.summaries import Summary, summary
 from agentclock.insight.timelines import Lane, Timeline, TimelineDraft, timeline
+from agentclock.insight.why import Why, why
 from agentclock.ports import Failure, Page, PageRequest, RunMark, ScheduleFilter, Store
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Summary",
     "Timeline",
     "TimelineDraft",
+    "Why",
 ]
 
 
@@ -65,7 +69,7 @@ class Insight:
         page: PageRequest,
     ) -> Statistics:
         """By name, or the greatest figures first; of the last seven days by itself. Raises InvalidField."""
-        return await statistics(self._store, since, until, where=where, order=order, page=page)
+        return await all_statistics(self._store, since, until, where=where, order=order, page=page)
 
     async def schedule_statistics(
         self, schedule_id: str, since: Instant | None, until: Instant | None, *, user_id: str | None = None
@@ -79,6 +83,15 @@ class Insight:
     ) -> Page[LedgerLine]:
         """By name; of the last 24 hours by itself. Raises InvalidField."""
         return await ledger(self._store, since, until, where=where, page=page, history_days=self._history_days)
+
+    async def recent_runs(self, schedule_ids: Sequence[str], count: int) -> Mapping[str, Sequence[RunMark]]:
+        """The newest `count` runs of each of these schedules, newest first."""
+        return await marks_of(self._store, schedule_ids, count) if count else {}
+
+    async def why(self, schedule_id: str, at: str | None = None, *, user_id: str | None = None) -> Why:
+        """Why it ran at that time, or why not; of the latest fire, or the next, by itself. `at`: ISO 8601, local to the
+        schedule's zone without an offset. Of a deleted schedule, too. Raises NotFound, InvalidField, CorruptRow."""
+        return await why(self._store, schedule_id, at, user_id=user_id, history_days=self._history_days)
 
     async def crew(self, user_id: str | None = None) -> Crew:
         """Who executes runs, which ones, and what waits."""
@@ -102,4 +115,4 @@ class Insight:
     ) -> Failures:
         """In groups that failed in the same way, the largest first; of the last seven days by itself. Raises
         InvalidField."""
-        return await failures(self._store, since, until, schedule_id=schedule_id, user_id=user_id, limit=limit)
+        return await grouped_failures(self._store, since, until, schedule_id=schedule_id, user_id=user_id, limit=limit)

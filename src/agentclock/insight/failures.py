@@ -61,7 +61,7 @@ class Failures:
     is_complete: bool
 
 
-async def failures(
+async def grouped_failures(
     store: Store,
     since: Instant | None,
     until: Instant | None,

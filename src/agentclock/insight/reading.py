@@ -13,7 +13,7 @@ from agentclock.runs import check_texts
 
 DAY_MS: Final = DAY_SECONDS * SECOND
 #: Marks that are read in one piece: rows become objects on the event loop in some stores.
-MARKS_AT_ONCE: Final = 2_000
+MARKS_AT_ONCE: Final = 1_000
 #: Schedules that are looked at one by one, at most.
 MOST_SCHEDULES: Final = 20_000
 

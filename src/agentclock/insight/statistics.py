@@ -5,54 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, assert_never
+from typing import Final
 
 from agentclock.core.errors import NotFound
 from agentclock.core.figures import ABSENT, UNSUCCESSFUL, Spread, duration_ms, lateness_ms, spread_of, success_rate
 from agentclock.core.model import Instant, RunStatus
 from agentclock.core.storable import text_fault
-from agentclock.insight.reading import (
-    DAY_MS,
-    MOST_SCHEDULES,
-    Window,
-    briefs_by_id,
-    check_filter,
-    is_narrow,
-    marks_of,
-    window,
-)
-from agentclock.ports import PageRequest, RunFilter, RunMark, ScheduleBrief, ScheduleFilter, ScheduleOrder, Store
+from agentclock.insight.ranking import COMPARED_RUNS, StatisticsOrder, rank
+from agentclock.insight.reading import DAY_MS, Window, briefs_by_id, check_filter, marks_of, window
+from agentclock.ports import PageRequest, RunMark, ScheduleBrief, ScheduleFilter, ScheduleOrder, Store
 from agentclock.runs import check_page
 
 #: The newest runs of a schedule that its figures are made of: in a list, and by itself.
 LISTED_RUNS: Final = 200
 SERIES_RUNS: Final = 500
-#: What is looked at to put schedules in order by their figures: so many schedules; the newest runs of each for how long
-#: and how late they were; all runs of so much of the time, its end, for how many there were.
-COMPARED_SCHEDULES: Final = 1_000
-COMPARED_RUNS: Final = 50
-_COUNTED_MS: Final = {StatisticsOrder.FAILURES: 7 * DAY_MS}
-_LEAST_COUNTED_MS: Final = DAY_MS
 
-#: States in which fires end that made a run.
-_ENDED: Final = tuple(sorted({RunStatus.SUCCESS, RunStatus.CANCELLED, *UNSUCCESSFUL}))
 _DEFAULT_MS: Final = 7 * DAY_MS
 _MOST_MS: Final = 3_700 * DAY_MS
-
-
-class StatisticsOrder(StrEnum):
-    NAME = "name"
-    LATENESS = "lateness"
-    FAILURES = "failures"
-    DURATION = "duration"
-    RUNS = "runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """Of a schedule's runs; fires that made none do not count. `unsuccessful`: failed, timed out or lost. `is_sample`:
-    of the newest runs only, there are more. None: nobody can tell."""
+    of the newest runs only, there are more. `weight`: what gave it its place in a list. None: nobody can tell."""
 
     schedule: ScheduleBrief
     runs: int
@@ -64,19 +39,23 @@ class Figures:
     total_tokens: int | None
     cost: float | None
     is_sample: bool
+    weight: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """`compared`: the schedules that were put in order; there are `total_count`, and the others cannot be reached."""
+    """`total_count` schedules match, of which `compared` were put in order, by their runs from `ranked_since` on (None:
+    by name); the others are on no page. `runs_per_schedule`: the newest ones that figures are made of."""
 
     period: Window
     figures: Sequence[Figures]
     total_count: int
     compared: int
+    ranked_since: Instant | None
+    runs_per_schedule: int
 
 
-async def statistics(
+async def all_statistics(
     store: Store,
     since: Instant | None,
     until: Instant | None,
@@ -89,18 +68,26 @@ async def statistics(
     check_filter(where)
     check_page(page)
     period = window(since, until, await store.now(), _DEFAULT_MS, _MOST_MS)
+    weights: Mapping[str, int] = {}
     if order is StatisticsOrder.NAME:
         found = await store.list_schedules(where, page, ScheduleOrder.NAME)
-        ids, total, compared = [row.id for row in found.items], found.total_count, found.total_count
+        ids, ranked_since = [row.id for row in found.items], None
+        total = compared = found.total_count
     else:
-        total = (await store.list_schedules(where, PageRequest(limit=1))).total_count
-        ordered = await _ordered(store, where, order, period, total)
-        ids, compared = ordered[(page.page - 1) * page.limit : page.page * page.limit], len(ordered)
-    briefs = await briefs_by_id(store, ids, where.user_id)
-    present = [briefs[schedule_id] for schedule_id in ids if schedule_id in briefs]
-    marks = await marks_of(store, [brief.id for brief in present], LISTED_RUNS + 1, period, with_usage=True)
-    figures = await asyncio.to_thread(_all_figures, present, marks, LISTED_RUNS)
-    return Statistics(period=period, figures=figures, total_count=total, compared=compared)
+        ranking = await rank(store, where, order, period)
+        ids = list(ranking.schedule_ids[(page.page - 1) * page.limit : page.page * page.limit])
+        total, compared, weights = ranking.total_count, len(ranking.schedule_ids), ranking.weights
+        ranked_since = ranking.since
+    # Where the newest runs made the order, the figures are of just those.
+    most = COMPARED_RUNS if order in (StatisticsOrder.LATENESS, StatisticsOrder.DURATION) else LISTED_RUNS
+    return Statistics(
+        period=period,
+        figures=await _figures(store, ids, where.user_id, most, period, weights),
+        total_count=total,
+        compared=compared,
+        ranked_since=ranked_since,
+        runs_per_schedule=most,
+    )
 
 
 async def schedule_statistics(
@@ -118,7 +105,21 @@ async def schedule_statistics(
     return figures, marks[schedule_id][:SERIES_RUNS]
 
 
-def figures_of(schedule: ScheduleBrief, marks: Sequence[RunMark], most: int) -> Figures:
+async def _figures(
+    store: Store, ids: Sequence[str], user_id: str | None, most: int, period: Window, weights: Mapping[str, int]
+) -> list[Figures]:
+    """In the order of `ids`; those of schedules that are gone by now are left out."""
+    briefs = await briefs_by_id(store, ids, user_id)
+    present = [briefs[schedule_id] for schedule_id in ids if schedule_id in briefs]
+    marks = await marks_of(store, [brief.id for brief in present], most + 1, period, with_usage=True)
+
+    def make() -> list[Figures]:
+        return [figures_of(brief, marks[brief.id], most, weights.get(brief.id)) for brief in present]
+
+    return await asyncio.to_thread(make)
+
+
+def figures_of(schedule: ScheduleBrief, marks: Sequence[RunMark], most: int, weight: int | None = None) -> Figures:
     """`marks`: one more than `most` if there are so many, newest first."""
     runs = [mark for mark in marks[:most] if mark.status not in ABSENT]
     success = sum(run.status is RunStatus.SUCCESS for run in runs)
@@ -138,63 +139,5 @@ def figures_of(schedule: ScheduleBrief, marks: Sequence[RunMark], most: int) -> 
         total_tokens=sum(tokens) if tokens else None,
         cost=round(sum(costs), 6) if costs else None,
         is_sample=len(marks) > most,
+        weight=weight,
     )
-
-
-def _all_figures(
-    schedules: Sequence[ScheduleBrief], marks: Mapping[str, Sequence[RunMark]], most: int
-) -> list[Figures]:
-    return [figures_of(schedule, marks[schedule.id], most) for schedule in schedules]
-
-
-async def _ordered(
-    store: Store, where: ScheduleFilter, order: StatisticsOrder, period: Window, total: int
-) -> list[str]:
-    """The ids of the schedules that were compared, the greatest figure first. Of more than can be compared it is those
-    with the most runs (or failures) in the period."""
-    briefs, counted = await _compared(store, where, order, period, total)
-    weights: Mapping[str, int]
-    match order:
-        case StatisticsOrder.RUNS | StatisticsOrder.FAILURES | StatisticsOrder.NAME:
-            weights = counted
-        case StatisticsOrder.LATENESS | StatisticsOrder.DURATION:
-            marks = await marks_of(store, [brief.id for brief in briefs], COMPARED_RUNS, period)
-            weights = await asyncio.to_thread(_weights, briefs, marks, order)
-        case never:
-            assert_never(never)
-    by_name = sorted(briefs, key=lambda brief: brief.name.casefold())
-    return [brief.id for brief in sorted(by_name, key=lambda brief: -weights.get(brief.id, -1))]
-
-
-async def _compared(
-    store: Store, where: ScheduleFilter, order: StatisticsOrder, period: Window, total: int
-) -> tuple[Sequence[ScheduleBrief], Mapping[str, int]]:
-    """The schedules, and how many runs (or failures) those have that have any."""
-    all_fit = total <= COMPARED_SCHEDULES
-    briefs = await store.briefs(where, COMPARED_SCHEDULES) if all_fit else []
-    ids = [brief.id for brief in briefs]
-    if not all_fit and is_narrow(where):
-        ids = [brief.id for brief in await store.briefs(where, MOST_SCHEDULES)]
-    runs = RunFilter(
-        user_id=where.user_id,
-        schedule_ids=tuple(ids) if all_fit or is_narrow(where) else None,
-        statuses=tuple(sorted(UNSUCCESSFUL)) if order is StatisticsOrder.FAILURES else _ENDED,
-        since=period.since,
-        until=period.until,
-    )
-    counted = {count.schedule_id: count.runs for count in await store.counts_by_schedule(runs, COMPARED_SCHEDULES)}
-    if not all_fit:
-        briefs = list((await briefs_by_id(store, list(counted), where.user_id)).values())
-    return briefs, counted
-
-
-def _weights(
-    schedules: Sequence[ScheduleBrief], marks: Mapping[str, Sequence[RunMark]], order: StatisticsOrder
-) -> dict[str, int]:
-    """What they are put in order by: lateness in its 99th percentile, duration in its 95th."""
-    weights = {}
-    for one in _all_figures(schedules, marks, COMPARED_RUNS):
-        spread = one.lateness if order is StatisticsOrder.LATENESS else one.duration
-        if spread is not None:
-            weights[one.schedule.id] = spread.p99 if order is StatisticsOrder.LATENESS else spread.p95
-    return weights

@@ -94,8 +94,9 @@ def _period(draft: TimelineDraft, now: Instant) -> Window:
     minute = now // MINUTE_MS * MINUTE_MS
     until = draft.until
     if until is None:
-        until = minute + _HALF_DAY_MS if draft.since is None else draft.since + 2 * _HALF_DAY_MS
-    return window(draft.since, until, now, 2 * _HALF_DAY_MS, _MOST_MS)
+        ahead = minute + _HALF_DAY_MS
+        until = ahead if draft.since is None or draft.since < ahead else draft.since + DAY_MS
+    return window(draft.since, until, now, DAY_MS, _MOST_MS)
 
 
 def _fires_of(where: ScheduleFilter, briefs: Sequence[ScheduleBrief], period: Window) -> RunFilter:

@@ -7,7 +7,7 @@ import binascii
 import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -23,6 +23,9 @@ PRUNED_EVENTS: Final = 50_000
 
 #: OFFSET must stay within what a database calls a number.
 _OFFSET_CAP: Final = 2**62
+
+#: Of more schedules than this, runs are looked for among those of all.
+_FEW_SCHEDULES: Final = 100
 
 #: Numbers in cursors are instants. What somebody wrote into one himself must still be a number to the database.
 _LARGEST_POSITION: Final = 2**53
@@ -60,6 +63,11 @@ def schedule_selection(where: ScheduleFilter) -> Selection:
     return Selection(conditions=(*given, *constants), values=dict(given.values()))
 
 
+def is_searching(where: ScheduleFilter) -> bool:
+    """Whether every schedule has to be looked at, which is not done twice: for their number and for a page of them."""
+    return not {where.name_contains, where.tag, where.target, where.text} <= {None}
+
+
 _BY_ITSELF: Final = "NOT s.enabled AND s.disabled_reason IS NOT NULL"
 
 
@@ -78,9 +86,21 @@ def run_selection(where: RunFilter) -> Selection:
     }
     given: dict[str, tuple[str, Any]] = {name: pair for name, pair in named.items() if pair[1] is not None}
     if where.schedule_ids is not None:
-        given["runs_of_schedules"] = ("schedule_ids", [clean_text(of) for of in where.schedule_ids])
+        name = "runs_of_few_schedules" if is_of_few(where) else "runs_of_schedules"
+        given[name] = ("schedule_ids", [clean_text(of) for of in where.schedule_ids])
     constants = [*one_of("r.status", where.statuses), *one_of("r.cause", where.causes)]
     return Selection(conditions=(*given, *constants), values=dict(given.values()))
+
+
+def is_of_few(where: RunFilter) -> bool:
+    """Whether it is worth the while to look at each of its schedules."""
+    return where.schedule_ids is not None and len(where.schedule_ids) <= _FEW_SCHEDULES
+
+
+def each_by_itself(chosen: Selection) -> Selection:
+    """`chosen` for a query that goes through a few schedules itself."""
+    rest = tuple(condition for condition in chosen.conditions if condition != "runs_of_few_schedules")
+    return replace(chosen, conditions=rest)
 
 
 def one_of(column: str, words: Sequence[StrEnum]) -> list[str]:

@@ -14,7 +14,8 @@ from agentclock.core.model import ACTIVE_STATUSES, Instant, RunStatus, Schedule
 from agentclock.ports import BinCount, Failure, Overview, RunFilter, RunMark, ScheduleBrief, ScheduleCount
 from agentclock.store.claiming import report
 from agentclock.store.filters import Selection, decoded, one_of
-from agentclock.store.rows import decode_briefs, decode_failures, decode_marks, decode_schedule
+from agentclock.store.many_rows import decode_briefs, decode_failures, decode_marks
+from agentclock.store.rows import decode_schedule
 
 #: Schedules that are looked at for the next fire: one that cannot be read must not hide the others.
 NEXT_FIRE_CANDIDATES: Final = 5

@@ -15,7 +15,9 @@ from agentclock.store.filters import (
     Selection,
     decode_cursor,
     decoded,
+    each_by_itself,
     first_run_id,
+    is_of_few,
     last_run_id,
     offset,
     page_of,
@@ -72,9 +74,10 @@ async def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Pa
     if page.cursor is not None:
         (run_id,) = decode_cursor(page.cursor, str)
         chosen = chosen.after("runs_after", cursor_id=run_uuid(run_id))
-    rows = await session.rows(
-        "list_runs", chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values
-    )
+    query = "list_runs"
+    if is_of_few(where):
+        query, chosen = "list_runs_of_few", each_by_itself(chosen)
+    rows = await session.rows(query, chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
 
 

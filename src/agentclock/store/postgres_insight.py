@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from agentclock.core.model import Instant
 from agentclock.ports import (
@@ -19,7 +19,7 @@ from agentclock.ports import (
     ScheduleFilter,
     ScheduleOrder,
 )
-from agentclock.store.filters import one_of, run_selection
+from agentclock.store.filters import run_selection
 from agentclock.store.insight_rows import (
     NEXT_FIRE_CANDIDATES,
     asked,
@@ -97,18 +97,14 @@ async def _beside(rows: Sequence[Row], make: Callable[[], T]) -> T:
 
 
 async def count_fires(session: Session, where: RunFilter, count: int) -> list[BinCount]:
-    bins, wanted = bins_of(where, count), asked(where)
+    bins = bins_of(where, count)
     if bins is None:
         return []
-    chosen = run_selection(replace(where, statuses=()))
-    values = chosen.values | {"since_ms": bins.since, "span_ms": bins.span_ms, "bins": bins.count}
-    counted: list[Row] = []
-    for name, statuses in (("count_final_runs", wanted.ended), ("count_absences", wanted.absent)):
-        if statuses:
-            counted += await session.rows(name, (*chosen.conditions, *one_of("r.status", statuses)), **values)
-    active = run_selection(where)
-    still_active = await session.rows("active_fires", active.conditions, **active.values) if wanted.active else []
-    return bin_counts(bins, ((row[0], row[1], row[2]) for row in counted), still_active)
+    counted = await _final(
+        session, where, "count_final_runs", "count_absences", since_ms=bins.since, span_ms=bins.span_ms, bins=bins.count
+    )
+    active = await _active(session, where, "active_fires")
+    return bin_counts(bins, ((row[0], row[1], row[2]) for row in counted), active)
 
 
 async def newest_marks(session: Session, where: RunFilter, limit: int) -> list[RunMark]:
@@ -118,14 +114,29 @@ async def newest_marks(session: Session, where: RunFilter, limit: int) -> list[R
 
 
 async def counts_by_schedule(session: Session, where: RunFilter, limit: int) -> list[ScheduleCount]:
-    wanted, chosen, active = asked(where), run_selection(replace(where, statuses=())), run_selection(where)
-    rows: list[Row] = []
-    for name, statuses in (("final_runs_by_schedule", wanted.ended), ("absences_by_schedule", wanted.absent)):
-        if statuses:
-            rows += await session.rows(name, (*chosen.conditions, *one_of("r.status", statuses)), **chosen.values)
-    if wanted.active:
-        rows += await session.rows("active_runs_by_schedule", active.conditions, **active.values)
+    rows = await _final(session, where, "final_runs_by_schedule", "absences_by_schedule")
+    rows += await _active(session, where, "active_runs_by_schedule")
     return await _beside(rows, lambda: most_fires(rows, limit))
+
+
+async def _final(session: Session, where: RunFilter, of_ended: str, of_absent: str, **values: Any) -> list[Row]:
+    """What the two queries answer for the final states that are asked for.
+
+    Absences are read themselves, for their numbers of fires: whichever index the planner takes, of their range alone.
+    """
+    wanted, rows = asked(where), []
+    if wanted.ended:
+        chosen = run_selection(replace(where, statuses=wanted.ended))
+        rows += await session.rows(of_ended, chosen.conditions, **chosen.values, **values)
+    if wanted.absent:
+        chosen = bounded(replace(where, statuses=wanted.absent), await late_id(session, where.until))
+        rows += await session.rows(of_absent, chosen.conditions, **chosen.values, **values)
+    return rows
+
+
+async def _active(session: Session, where: RunFilter, query: str) -> list[Row]:
+    chosen = run_selection(where)
+    return await session.rows(query, chosen.conditions, **chosen.values) if asked(where).active else []
 
 
 async def failures(session: Session, where: RunFilter, limit: int) -> list[Failure]:

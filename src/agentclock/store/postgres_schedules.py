@@ -10,11 +10,12 @@ from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, CorruptRow, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Run, Schedule
 from agentclock.core.revisions import Revision
+from agentclock.core.storable import same_json
 from agentclock.ports import ChangeFunction, Fired, Page, PageRequest, PlanFunction, ScheduleFilter, ScheduleOrder
 from agentclock.store import auditing
 from agentclock.store.claiming import report, tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
-from agentclock.store.filters import Selection, decoded, offset, page_of, schedule_selection
+from agentclock.store.filters import Selection, decoded, is_searching, offset, page_of, schedule_selection
 from agentclock.store.firing import DELETED, REPLACED, Batch, Slots, advanced, batch_of, facts_of, plan_batch
 from agentclock.store.listing import NEVER, from_cursor, listing
 from agentclock.store.notice_rows import notices_of_batch, notices_of_change
@@ -118,7 +119,7 @@ async def change_schedule(
     if expected_version is not None and schedule.version != expected_version:
         raise VersionConflict
     after = change(schedule, now)
-    if after == schedule:
+    if after == schedule and same_json(after.target.payload, schedule.target.payload):
         return schedule
     after = replace(after, id=schedule.id, version=schedule.version + 1, updated_at=now)
     await session.rows("update_schedule", **values_of(after))
@@ -147,7 +148,11 @@ async def list_schedules(
     session: Session, where: ScheduleFilter, page: PageRequest, order: ScheduleOrder
 ) -> Page[Schedule]:
     chosen, wanted = selection(where), listing(order)
-    total = await session.value("count_schedules", chosen.conditions, **chosen.values)
+    if is_searching(where):
+        found = [row[0] for row in await session.rows("matching_schedules", chosen.conditions, **chosen.values)]
+        total, chosen = len(found), Selection(conditions=("schedules_of_ids",), values={"ids": found})
+    else:
+        total = await session.value("count_schedules", chosen.conditions, **chosen.values)
     chosen = from_cursor(chosen, page, order)
     values = chosen.values | {"limit": page.limit + 1, "offset": offset(page), "never": NEVER}
     rows = await session.rows(wanted.query, chosen.conditions, **values)

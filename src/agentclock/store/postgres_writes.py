@@ -13,6 +13,7 @@ import asyncpg
 from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Schedule
+from agentclock.core.storable import same_json
 from agentclock.ports import ChangeSchedule, DeleteSchedule, InsertSchedule, ScheduleWrite
 from agentclock.store import auditing
 from agentclock.store.claiming import tried
@@ -105,7 +106,7 @@ def _changed(before: Schedule, write: ChangeSchedule, now: Instant) -> Schedule:
     if write.expected_version is not None and before.version != write.expected_version:
         raise VersionConflict
     after = write.change(before, now)
-    if after == before:
+    if after == before and same_json(after.target.payload, before.target.payload):
         return before
     return replace(after, id=before.id, version=before.version + 1, updated_at=now)
 

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from agentclock.core.audit import AuditEntry
 from agentclock.core.errors import CorruptRow
@@ -30,8 +30,8 @@ from agentclock.core.model import (
     Usage,
 )
 from agentclock.core.owners import Owner
-from agentclock.ports import Failure, LoggedEvent, RunMark, ScheduleBrief, WorkerInfo, WorkerRow
-from agentclock.store.building import builder, table_builder
+from agentclock.ports import LoggedEvent, WorkerInfo, WorkerRow
+from agentclock.store.building import builder
 from agentclock.store.columns import (
     ATTEMPT_COLUMNS,
     CONVERSIONS,
@@ -40,8 +40,6 @@ from agentclock.store.columns import (
     WORKER_COLUMNS,
     misfit,
 )
-
-T = TypeVar("T")
 
 #: Made once: `json.dumps` would make one for every value.
 _TO_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
@@ -109,9 +107,6 @@ _make_usage: Final = builder(Usage)
 _make_event: Final = builder(LoggedEvent)
 _make_entry: Final = builder(AuditEntry)
 _make_owner: Final = builder(Owner)
-_make_briefs: Final = table_builder(ScheduleBrief)
-_make_marks: Final = table_builder(RunMark)
-_make_failures: Final = table_builder(Failure)
 
 
 def _columns_of(part: type[Any], first: str) -> slice:
@@ -127,7 +122,7 @@ _USAGE: Final = slice(ATTEMPT_COLUMNS.index("model"), len(ATTEMPT_COLUMNS))
 
 def decode_schedule(row: Sequence[Any]) -> Schedule:
     """Like all of these, it takes no notice of further values in `row`. Raises CorruptRow."""
-    values = _decode("schedules", row[0], row)
+    values = decode_values("schedules", row[0], row)
     values[_RETRY] = [_make_retry(values[_RETRY])]
     values[_TARGET] = [_make_target(values[_TARGET])]
     return _make_schedule(values)
@@ -136,7 +131,7 @@ def decode_schedule(row: Sequence[Any]) -> Schedule:
 def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = None) -> Run:
     """`change` is given the values that were read, in the order of RUN_COLUMNS, to put in those that are about to be
     written. Raises CorruptRow."""
-    values = _decode("runs", row[0], row)
+    values = decode_values("runs", row[0], row)
     if change is not None:
         change(values)
     retry_of = values.pop()
@@ -147,7 +142,7 @@ def decode_run(row: Sequence[Any], change: Callable[[list[Any]], None] | None = 
 
 def decode_attempt(row: Sequence[Any]) -> Attempt:
     """Raises CorruptRow."""
-    values = _decode("attempts", f"{row[0]}/{row[1]}", row)
+    values = decode_values("attempts", f"{row[0]}/{row[1]}", row)
     values[_USAGE] = [decode_usage(values[_USAGE])]
     return _make_attempt(values)
 
@@ -159,59 +154,22 @@ def decode_usage(values: Sequence[Any]) -> Usage | None:
 
 def decode_event(row: Sequence[Any]) -> LoggedEvent:
     """Raises CorruptRow."""
-    return _make_event(_decode("run_events", f"{row[0]}/{row[1]}", row))
+    return _make_event(decode_values("run_events", f"{row[0]}/{row[1]}", row))
 
 
 def decode_audit(row: Sequence[Any]) -> AuditEntry:
     """Raises CorruptRow."""
-    return _make_entry(_decode("audit_log", row[0], row))
+    return _make_entry(decode_values("audit_log", row[0], row))
 
 
 def decode_owner(row: Sequence[Any]) -> Owner:
     """Raises CorruptRow."""
-    return _make_owner(_decode("owners", row[0], row))
-
-
-def decode_briefs(rows: Sequence[Sequence[Any]]) -> tuple[list[ScheduleBrief], list[CorruptRow]]:
-    """The readable rows, and what is wrong with the others; likewise these."""
-    return _decode_table("briefs", rows, _make_briefs)
-
-
-def decode_marks(rows: Sequence[Sequence[Any]]) -> tuple[list[RunMark], list[CorruptRow]]:
-    return _decode_table("marks", rows, _make_marks)
-
-
-def decode_failures(rows: Sequence[Sequence[Any]]) -> tuple[list[Failure], list[CorruptRow]]:
-    return _decode_table("failures", rows, _make_failures)
-
-
-def _decode_table(
-    table: str, rows: Sequence[Sequence[Any]], make: Callable[[Sequence[Sequence[Any]]], list[T]]
-) -> tuple[list[T], list[CorruptRow]]:
-    """All at once, column by column; row by row only where something is wrong."""
-    if not rows:
-        return [], []
-    columns = list(zip(*rows, strict=True))
-    try:
-        if all(column.types.issuperset(map(type, found)) for column, found in zip(TABLES[table].values(), columns)):
-            for place, convert in CONVERSIONS[table]:
-                columns[place] = tuple(None if value is None else convert(value) for value in columns[place])
-            return make(columns), []
-    except (ValueError, RecursionError):
-        pass  # found again below, with its row
-    good: list[list[Any]] = []
-    faults: list[CorruptRow] = []
-    for row in rows:
-        try:
-            good.append(_decode(table, row[0], row))
-        except CorruptRow as fault:
-            faults.append(fault)
-    return (make(list(zip(*good, strict=True))) if good else []), faults
+    return _make_owner(decode_values("owners", row[0], row))
 
 
 def decode_worker(row: Sequence[Any]) -> WorkerRow:
     """`row` carries the number of runs that the worker holds behind WORKER_COLUMNS. Raises CorruptRow."""
-    worker_id, name, app_version, started_at, lease_until, slots = _decode("workers", row[0], row)
+    worker_id, name, app_version, started_at, lease_until, slots = decode_values("workers", row[0], row)
     return WorkerRow(
         info=WorkerInfo(id=worker_id, name=name, app_version=app_version, slots=slots),
         started_at=started_at,
@@ -220,8 +178,8 @@ def decode_worker(row: Sequence[Any]) -> WorkerRow:
     )
 
 
-def _decode(table: str, row_id: Any, row: Sequence[Any]) -> list[Any]:
-    """The columns' values, in order."""
+def decode_values(table: str, row_id: Any, row: Sequence[Any]) -> list[Any]:
+    """The columns' values, in order. Raises CorruptRow."""
     found = misfit(table, tuple(map(type, row)))
     if found is not None:
         raise CorruptRow(table, str(row_id), found)

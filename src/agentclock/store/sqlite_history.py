@@ -16,7 +16,9 @@ from agentclock.store.filters import (
     Selection,
     decode_cursor,
     decoded,
+    each_by_itself,
     first_run_id,
+    is_of_few,
     last_run_id,
     offset,
     page_of,
@@ -74,6 +76,8 @@ def list_runs(session: Session, where: RunFilter, page: PageRequest) -> Page[Run
         (run_id,) = decode_cursor(page.cursor, str)
         chosen = chosen.after("runs_after", cursor_id=run_id)
     query = "list_active_runs" if only_active(where) else "list_runs"
+    if is_of_few(where):
+        query, chosen = "list_runs_of_few", each_by_itself(chosen)
     rows = session.rows(query, chosen.conditions, limit=page.limit + 1, offset=offset(page), **chosen.values)
     return page_of(rows, total_count=total, limit=page.limit, decode=decode_run, position=lambda row: (row[0],))
 

@@ -28,7 +28,7 @@ const schedulePath = (schedule) => `/schedules/${part(schedule.id)}`;
 export const trigger = (s, payload) => ({
   label: "Run now", method: "POST", path: `${schedulePath(s)}/trigger?wait=0`, permission: WRITE, key: "t",
   ...(payload === undefined ? {} : { body: { payload, payload_mode: "replace" } }),
-  cli: `agentclock schedules trigger ${quoted(s.name)}${payload === undefined ? "" : ` --payload ${quoted(JSON.stringify(payload))}`}`,
+  cli: `agentclock schedules trigger ${quoted(s.name)}${payload === undefined ? "" : ` --replace --payload ${quoted(JSON.stringify(payload))}`}`,
   done: `${s.name} was triggered.`,
 });
 /** @param {Named} s @returns {Action} */

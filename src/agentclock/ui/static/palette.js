@@ -14,10 +14,12 @@ const FOUND = 8;
 
 /** @type {[text: string, path: string[], query?: Record<string, string>, keys?: string][]} */
 const SCREENS = [
-  ["Overview", [], {}, "g o"], ["Schedules", ["schedules"], {}, "g s"], ["New schedule", ["schedules", "new"], {}, "n"], ["Runs", ["runs"], {}, "g r"],
+  ["Overview", [], {}, "g o"], ["Schedules", ["schedules"], {}, "g s"], ["New schedule", ["schedules", "new"], {}, "n"],
+  ["Runs", ["runs"], {}, "g r"],
   ["Runs that wait for a person", ["runs"], { status: "paused" }], ["Runs at work", ["runs"], { status: "running,pending" }],
   ["Failures", ["failures"], {}, "g f"], ["Failures of yesterday", ["failures"], { range: "yesterday" }],
-  ["Figures: lateness", ["figures"], {}, "g i"], ["Figures: accounts of every fire", ["figures"], { tab: "accounts" }], ["Figures: durations and cost", ["figures"], { tab: "durations" }],
+  ["Figures: lateness", ["figures"], {}, "g i"], ["Figures: accounts of every fire", ["figures"], { tab: "accounts" }],
+  ["Figures: durations and cost", ["figures"], { tab: "durations" }],
   ["Workers", ["workers"], {}, "g w"], ["About", ["about"]],
 ];
 
@@ -68,8 +70,9 @@ function palette() {
   let at = 0;
   return dialog("Search and commands", (close) => {
     const list = h("ul", { id: listId, role: "listbox", "aria-label": "Results", class: "plain palette" });
-    const input = h("input", { id, type: "text", role: "combobox", autocomplete: "off", spellcheck: "false", "aria-expanded": "true", "aria-controls": listId,
-      "aria-autocomplete": "list", "aria-label": "Search schedules, screens and commands", placeholder: "A schedule, a screen, a command …", autofocus: true, maxlength: 255 });
+    const input = h("input", { id, type: "text", role: "combobox", autocomplete: "off", spellcheck: "false", "aria-expanded": "true",
+      "aria-controls": listId, "aria-autocomplete": "list", "aria-label": "Search schedules, screens and commands",
+      placeholder: "A schedule, a screen, a command …", autofocus: true, maxlength: 255 });
     const count = h("p", { class: "visually-hidden", role: "status" });
 
     function paint() {
@@ -77,12 +80,14 @@ function palette() {
       const fits = (/** @type {Entry} */ entry) => words.every((word) => entry.text.toLowerCase().includes(word));
       const known = [...here, ...recent.map(toRecent), ...SCREENS.map(toScreen)].filter(fits);
       // Those that one writes for come first; without a word, what one did lately.
-      shown = words.length ? [...known.filter((entry) => entry.group === "Here"), ...schedules, ...known.filter((entry) => entry.group !== "Here")] : known;
+      const isHere = (/** @type {Entry} */ entry) => entry.group === "Here";
+      shown = words.length ? [...known.filter(isHere), ...schedules, ...known.filter((entry) => !isHere(entry))] : known;
       at = Math.min(at, Math.max(0, shown.length - 1));
       let group = "";
       fill(list, shown.map((entry, index) => [
         entry.group === group ? null : h("li", { role: "presentation", class: "group" }, (group = entry.group)),
-        h("li", { role: "option", id: `${listId}-${index}`, "aria-selected": String(index === at), onclick: () => close(entry), onmousemove: () => index === at || move(index) },
+        h("li", { role: "option", id: `${listId}-${index}`, "aria-selected": String(index === at), onclick: () => close(entry),
+          onmousemove: () => index === at || move(index) },
           h("span", null, entry.text), h("span", { class: "dim" }, entry.hint)),
       ]), shown.length ? null : h("li", { class: "dim", role: "presentation" }, "Nothing is called that."));
       count.textContent = `${shown.length} results`;
@@ -94,7 +99,7 @@ function palette() {
       if (!shown.length) return input.removeAttribute("aria-activedescendant");
       list.querySelector('[aria-selected="true"]')?.setAttribute("aria-selected", "false");
       at = (to + shown.length) % shown.length;
-      const chosen = document.getElementById(`${listId}-${at}`);
+      const chosen = list.querySelector(`#${listId}-${at}`);
       chosen?.setAttribute("aria-selected", "true");
       chosen?.scrollIntoView({ block: "nearest" });
       input.setAttribute("aria-activedescendant", `${listId}-${at}`);
@@ -104,7 +109,7 @@ function palette() {
       const q = input.value.trim();
       const found = q ? await get(withQuery("/schedules", { q, limit: FOUND, sort: "name" })).catch(() => null) : null;
       if (q !== input.value.trim() || !input.isConnected) return;
-      schedules = (found?.data ?? []).map((/** @type {any} */ one) => ({ group: "Schedules", text: one.name, hint: one.enabled ? one.explanation ?? "" : "paused", act: () => go(link(["schedules", one.id])) }));
+      schedules = (found?.data ?? []).map(toSchedule);
       paint();
     }, 150);
 
@@ -114,17 +119,23 @@ function palette() {
       ask();
     });
     input.addEventListener("keydown", (event) => {
-      const steps = /** @type {Record<string, number>} */ ({ ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1, PageDown: Math.min(at + 8, shown.length - 1), PageUp: Math.max(at - 8, 0) });
+      const steps = /** @type {Record<string, number>} */ ({ ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1,
+        PageDown: Math.min(at + 8, shown.length - 1), PageUp: Math.max(at - 8, 0) });
       if (event.key === "Enter" && !event.isComposing) close(shown[at] ?? null);
       else if (event.key in steps && !(/Home|End/.test(event.key) && input.value)) move(steps[event.key]);
       else return;
       event.preventDefault();
     });
     paint();
-    return h("div", { class: "palette-box" }, input, count, list, h("p", { class: "dim keys" }, h("kbd", null, "↑"), " ", h("kbd", null, "↓"), " choose ", h("kbd", null, "Enter"), " do it ", h("kbd", null, "Esc"), " close"));
+    return h("div", { class: "palette-box" }, input, count, list,
+      h("p", { class: "dim keys" }, h("kbd", null, "↑"), " ", h("kbd", null, "↓"), " choose ", h("kbd", null, "Enter"), " do it ",
+        h("kbd", null, "Esc"), " close"));
   });
 }
 
+/** @param {any} one @returns {Entry} */
+const toSchedule = (one) => ({ group: "Schedules", text: one.name, hint: one.enabled ? one.explanation ?? "" : "paused",
+  act: () => go(link(["schedules", one.id])) });
 /** @param {{text: string, hash: string}} one @returns {Entry} */
 const toRecent = ({ text, hash }) => ({ group: "Lately", text, hint: "", act: () => go(hash) });
 /** @param {(typeof SCREENS)[number]} screen @returns {Entry} */
@@ -134,9 +145,10 @@ const toScreen = ([text, path, query = {}, keys = ""]) => ({ group: "Go to", tex
 function actionsHere() {
   const buttons = /** @type {HTMLElement[]} */ (Array.from(document.querySelectorAll("main [data-shortcut]:not(:disabled)")))
     .filter((button) => button.offsetParent && button.tagName !== "INPUT")
-    .map((button) => ({ group: "Here", text: button.textContent?.trim() ?? "", hint: button.getAttribute("data-shortcut") ?? "", act: () => button.click() }));
+    .map((button) => ({ group: "Here", text: button.textContent?.trim() ?? "", hint: button.getAttribute("data-shortcut") ?? "",
+      act: () => button.click() }));
   const keys = new Set(buttons.map((entry) => entry.hint));
-  const bound = [...shortcuts].filter(({ group, keys: of }) => group !== "Everywhere" && group !== "List" && !keys.has(of))
+  const bound = [...shortcuts].filter(({ group, keys: of }) => !/^(Everywhere|List|Run)$/.test(group) && !keys.has(of))
     .map(({ does, keys: hint, act }) => ({ group: "Here", text: does.charAt(0).toUpperCase() + does.slice(1), hint, act }));
   return [...buttons, ...bound];
 }

@@ -5,6 +5,7 @@
  */
 import { ApiError, del, get, listeners, post } from "./api.js";
 import { dialog } from "./dialogs.js";
+import { go, link } from "./router.js";
 import { connection, emit, on, session } from "./store.js";
 
 /** The other tabs. */
@@ -18,7 +19,7 @@ export function startSession(signal) {
   listeners.add((status) => {
     if (status === 401 && session.value?.authenticated) void loadSession();
   });
-  tabs.addEventListener("message", () => void loadSession());
+  tabs.addEventListener("message", ({ data }) => (data === "out" ? leave(link(["login"], { next: location.hash })) : void loadSession()));
   on("connection", () => connection.state === "live" && session.value === null && void loadSession(), signal);
 }
 
@@ -54,7 +55,14 @@ export async function logIn(token) {
 export async function logOut() {
   await del("/session");
   tabs.postMessage("out");
-  await loadSession();
+  leave(link(["login"]));
+}
+
+/** Nothing stays on the screen of somebody who has logged out. @param {string} address */
+function leave(address) {
+  if (session.value) session.value = { ...session.value, authenticated: false, may: [] };
+  go(address);
+  void loadSession();
 }
 
 let isAsking = false;

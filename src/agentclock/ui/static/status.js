@@ -5,7 +5,7 @@
 import { h, svg } from "./lib.js";
 
 /** Shapes in a box of 16 by 16. @type {Record<string, string>} */
-const SHAPES = {
+export const SHAPES = {
   success: "M3 8.5 6.5 12 13 4.5",
   failed: "M4 4 12 12M12 4 4 12",
   timeout: "M4 2.5h8M4 13.5h8M5 2.5c0 3 3 4 3 5.5s-3 2.5-3 5.5M11 2.5c0 3-3 4-3 5.5s3 2.5 3 5.5",

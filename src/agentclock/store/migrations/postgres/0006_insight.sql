@@ -8,6 +8,7 @@ ALTER TABLE {prefix}runs ADD COLUMN retry_of text;
 -- letters every database knows.
 ALTER TABLE {prefix}schedules ADD COLUMN folded_text text;
 
--- Written once for each run, when it is over. All that counting asks for, so that runs themselves are not read.
+-- Written once for each run, when it is over. All that counting asks for, so that runs themselves are not read. The
+-- second condition holds for all runs: only who names it gets this index, and nobody who wants runs in order.
 CREATE INDEX runs_fires ON {prefix}runs (status, fire_at, schedule_id, user_id)
-    WHERE status NOT IN ('pending', 'running', 'paused');
+    WHERE status NOT IN ('pending', 'running', 'paused') AND cause <> '';

@@ -21,11 +21,23 @@ SELECT {attempt_columns} FROM {prefix}attempts a WHERE a.run_id = ANY(:ids::uuid
 -- name: list_runs
 SELECT {run_columns} FROM {prefix}runs r WHERE {where} ORDER BY r.id DESC LIMIT :limit::bigint OFFSET :offset::bigint;
 
+-- name: list_runs_of_few
+-- The newest of each schedule, then of them all: however long the history is, no more is read.
+SELECT {run_columns}
+FROM unnest(:schedule_ids::text[]) AS j (schedule_id) CROSS JOIN LATERAL (
+    SELECT * FROM {prefix}runs r
+    WHERE r.schedule_id = j.schedule_id AND {where} ORDER BY r.id DESC LIMIT :limit::bigint + :offset::bigint
+) r
+ORDER BY r.id DESC LIMIT :limit::bigint OFFSET :offset::bigint;
+
 -- name: count_runs
 SELECT count(*) FROM {prefix}runs r WHERE {where};
 
 -- name: runs_of_schedule
 r.schedule_id = :schedule_id
+
+-- name: runs_of_few_schedules
+r.schedule_id = ANY(:schedule_ids::text[])
 
 -- name: runs_of_schedules
 -- A filter on purpose: as a join, a planner that cannot know how few or many these are reads all of their history.

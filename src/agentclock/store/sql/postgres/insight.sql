@@ -52,12 +52,12 @@ WHERE {where} ORDER BY r.id DESC LIMIT :limit::bigint;
 -- Of runs that stand for one fire each, so that the index says it all.
 SELECT r.schedule_id, count(*), count(*), (date_part('epoch', max(r.fire_at)) * 1000000)::bigint / 1000
 FROM {prefix}runs r
-WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') GROUP BY r.schedule_id;
+WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> '' GROUP BY r.schedule_id;
 
 -- name: absences_by_schedule
 SELECT r.schedule_id, count(*), sum(r.fire_count)::bigint, (date_part('epoch', max(r.fire_at)) * 1000000)::bigint / 1000
 FROM {prefix}runs r
-WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') GROUP BY r.schedule_id;
+WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> '' GROUP BY r.schedule_id;
 
 -- name: active_runs_by_schedule
 WITH r AS MATERIALIZED (
@@ -71,7 +71,7 @@ FROM r WHERE {where} GROUP BY r.schedule_id;
 SELECT ((date_part('epoch', r.fire_at) * 1000000)::bigint / 1000 - :since_ms::bigint) * :bins::bigint / :span_ms::bigint,
     r.status, count(*)
 FROM {prefix}runs r
-WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused')
+WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> ''
 GROUP BY 1, 2;
 
 -- name: count_absences
@@ -79,7 +79,7 @@ GROUP BY 1, 2;
 SELECT ((date_part('epoch', r.fire_at) * 1000000)::bigint / 1000 - :since_ms::bigint) * :bins::bigint / :span_ms::bigint,
     r.status, sum(r.fire_count)::bigint
 FROM {prefix}runs r
-WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused')
+WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> ''
 GROUP BY 1, 2;
 
 -- name: active_fires
@@ -92,5 +92,5 @@ SELECT r.status, (date_part('epoch', r.fire_at) * 1000000)::bigint / 1000, r.fir
 -- name: failures
 -- Of one state, so that the index gives them in order.
 SELECT {failure_columns} FROM {prefix}runs r
-WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused')
+WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> ''
 ORDER BY r.fire_at DESC, r.id DESC LIMIT :limit::bigint;

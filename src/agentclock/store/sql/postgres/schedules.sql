@@ -128,6 +128,9 @@ FROM (
 ) p JOIN {prefix}schedules s ON s.id = p.id
 ORDER BY p.key, p.id;
 
+-- name: matching_schedules
+SELECT s.id FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
+
 -- name: briefs
 SELECT {brief_columns} FROM {prefix}schedules s
 WHERE s.deleted_at IS NULL AND {where} ORDER BY s.created_at DESC, s.id DESC LIMIT :limit::bigint;

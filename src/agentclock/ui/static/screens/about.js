@@ -6,7 +6,7 @@ import { get, url } from "../api.js";
 import { toast } from "../dialogs.js";
 import { clockTime, dateTime, duration, viewerZone } from "../format.js";
 import { every, fill, h, say } from "../lib.js";
-import { go, link } from "../router.js";
+import { link } from "../router.js";
 import { logOut } from "../session.js";
 import { now, on, session } from "../store.js";
 
@@ -56,7 +56,6 @@ function showWho(root) {
 
 async function leave() {
   try {
-    go(link(["login"])); // first, or the page would ask for another login here
     await logOut();
   } catch (error) {
     toast(`You are not logged out: ${/** @type {Error} */ (error).message}`, "bad");

@@ -12,7 +12,8 @@ import { localIn } from "./schedule-zones.js";
 const TEXTS = ["name", "target", "method", "endpoint", "timezone", "overlap", "catch_up", "approval_timeout_action", "retry_backoff"];
 /** Those that may be empty. */
 const OPTIONAL = ["description", "on_lost", "ping_url"];
-const NUMBERS = ["max_runs", "jitter_seconds", "catch_up_window_seconds", "catch_up_limit", "catch_up_stagger_seconds", "misfire_grace_seconds", "timeout_seconds",
+const NUMBERS = ["max_runs", "jitter_seconds", "catch_up_window_seconds", "catch_up_limit", "catch_up_stagger_seconds",
+  "misfire_grace_seconds", "timeout_seconds",
   "idle_timeout_seconds", "approval_timeout_seconds", "max_retries", "retry_delay_seconds", "retry_max_delay_seconds"];
 const TIMES = ["start_at", "end_at"];
 const KINDS = ["cron_expr", "run_at", "interval_seconds"];
@@ -22,10 +23,13 @@ export const UNITS = [["1", 1, "seconds"], ["60", 60, "minutes"], ["3600", 3600,
 
 /** @type {Values} */
 export const NEW = {
-  name: "", description: "", target: "default", method: "POST", endpoint: "", payload: "", kind: "cron", cron_expr: "0 7 * * *", every: "15", unit: "60",
-  run_at: "", timezone: "", start_at: "", end_at: "", max_runs: "", jitter_seconds: "0", overlap: "skip", catch_up: "latest", catch_up_window_seconds: "86400",
+  name: "", description: "", target: "default", method: "POST", endpoint: "", payload: "", kind: "cron", cron_expr: "0 7 * * *",
+    every: "15", unit: "60",
+  run_at: "", timezone: "", start_at: "", end_at: "", max_runs: "", jitter_seconds: "0", overlap: "skip", catch_up: "latest",
+    catch_up_window_seconds: "86400",
   catch_up_limit: "100", catch_up_stagger_seconds: "1", misfire_grace_seconds: "60", timeout_seconds: "3600", idle_timeout_seconds: "",
-  approval_timeout_seconds: "86400", approval_timeout_action: "cancel", on_lost: "", max_retries: "0", retry_delay_seconds: "60", retry_backoff: "fixed",
+  approval_timeout_seconds: "86400", approval_timeout_action: "cancel", on_lost: "", max_retries: "0", retry_delay_seconds: "60",
+    retry_backoff: "fixed",
   retry_max_delay_seconds: "3600", tags: "", ping_url: "",
 };
 
@@ -77,29 +81,37 @@ export function changesOf(before, after) {
   const [old, now] = [toWire(before), toWire(after)];
   /** @type {Wire} */
   const changes = {};
-  for (const [name, value] of Object.entries(now)) if (!same(value, old[name]) || (KINDS.includes(name) && !(name in old))) changes[name] = value;
+  for (const [name, value] of Object.entries(now)) if (!same(value, old[name])
+    || (KINDS.includes(name) && !(name in old))) changes[name] = value;
   // Local times mean another moment in another zone.
   if ("timezone" in changes) for (const name of [...TIMES, "run_at"]) if (now[name]) changes[name] = now[name];
   return changes;
 }
 
+/** Whether the kind of timetable that was chosen says anything yet. @param {Values} v */
+export const isTimed = (v) => v.kind === "demand" || Boolean((v.kind === "cron" ? v.cron_expr : v.kind === "once" ? v.run_at
+  : v.every)?.trim());
+
 /** Faults that need no server. @param {Values} v @returns {{field: string, message: string}[]} */
 export function faultsOf(v) {
+  /** @type {{field: string, message: string}[]} */
   const faults = [];
   const say = (/** @type {string} */ field, /** @type {string} */ message) => faults.push({ field, message });
   if (!v.name?.trim()) say("name", "Give it a name.");
   if (!v.endpoint?.trim()) say("endpoint", "Say what is called: choose an agent, a team or a workflow, or write a path such as /reports.");
   const { fault } = readPayload(v.payload ?? "");
   if (fault) say("payload", fault);
-  if (v.kind === "cron" && !v.cron_expr?.trim()) say("cron_expr", "Write a cron expression, or choose “On demand”.");
-  if (v.kind === "once" && !v.run_at) say("run_at", "Say when it fires.");
-  if (v.kind === "interval" && !v.every?.trim()) say("every", "Say how often it fires.");
+  if (!isTimed(v) && v.kind === "cron") say("cron_expr", "Write a cron expression, or choose “On demand”.");
+  if (!isTimed(v) && v.kind === "once") say("run_at", "Say when it fires.");
+  if (!isTimed(v) && v.kind === "interval") say("every", "Say how often it fires.");
   return faults;
 }
 
 /** @type {Record<string, string>} */
-const OPTIONS = { cron_expr: "--cron", interval_seconds: "--every", run_at: "--at", timezone: "--zone", start_at: "--start", end_at: "--end", max_runs: "--max-runs",
-  endpoint: "--endpoint", target: "--target", method: "--method", description: "--description", overlap: "--overlap", catch_up: "--catch-up", jitter_seconds: "--jitter",
+const OPTIONS = { cron_expr: "--cron", interval_seconds: "--every", run_at: "--at", timezone: "--zone", start_at: "--start",
+  end_at: "--end", max_runs: "--max-runs",
+  endpoint: "--endpoint", target: "--target", method: "--method", description: "--description", overlap: "--overlap",
+    catch_up: "--catch-up", jitter_seconds: "--jitter",
   timeout_seconds: "--timeout", max_retries: "--max-retries", retry_delay_seconds: "--retry-delay", payload: "--payload" };
 
 /** The fields as options of the command line. @param {Wire} fields */

@@ -5,11 +5,13 @@
 import { ApiError, get, withQuery } from "../api.js";
 import { counted, ms, shortDate, shortTime } from "../format.js";
 import { debounced, fill, h } from "../lib.js";
-import { timingOf } from "./editor-draft.js";
+import { isTimed, timingOf } from "./editor-draft.js";
 import { firesTable } from "./schedule-fires.js";
 
 const MINUTE_MS = 60_000;
 const DEBOUNCE_MS = 250;
+/** So many at once are worth a word. */
+const CROWD = 10;
 
 export class Preview {
   /**
@@ -24,7 +26,8 @@ export class Preview {
     this.warnings = h("div", { "aria-live": "polite" });
     this.crowd = h("p", { class: "small" });
     this.fires = h("div", { class: "reserve" });
-    this.element = h("aside", { class: "panel preview answer", "aria-label": "Preview" }, h("header", null, h("h2", null, "When it will fire")),
+    this.element = h("aside", { class: "panel preview answer", "aria-label": "Preview" },
+      h("header", null, h("h2", null, "When it will fire")),
       this.text, this.warnings, this.crowd, this.fires);
     this.soon = debounced(() => void this.load(), DEBOUNCE_MS);
     this.asked = "";
@@ -39,7 +42,9 @@ export class Preview {
     this.asked = path;
     // An answer to what was asked before is of no use any more.
     this.control.abort();
-    this.soon();
+    if (isTimed(values)) return this.soon();
+    for (const place of [this.warnings, this.crowd, this.fires]) fill(place);
+    fill(this.text, h("span", { class: "dim" }, "Say when, and here stands what it means."));
   }
 
   path() {
@@ -47,7 +52,7 @@ export class Preview {
   }
 
   async load() {
-    if (this.signal.aborted) return;
+    if (this.signal.aborted || !isTimed(this.values)) return;
     this.control.abort();
     const control = (this.control = new AbortController());
     this.signal.addEventListener("abort", () => control.abort(), { signal: control.signal });
@@ -72,7 +77,10 @@ export class Preview {
     fill(this.warnings, found.warnings.map((/** @type {string} */ text) => h("p", { class: "note warn" }, text)));
     fill(this.crowd);
     fill(this.fires, found.fires.length ? firesTable(found, `The next ${found.fires.length === 1 ? "fire" : `${found.fires.length} fires`}`)
-      : h("p", { class: "dim" }, this.values.kind === "demand" ? "Nothing is due by itself. It runs when somebody triggers it: here, by the command line, or by a request." : "Nothing is left to fire."));
+      : h("p", { class: "dim" },
+        this.values.kind === "demand"
+          ? "Nothing is due by itself. It runs when somebody triggers it: here, by the command line, or by a request."
+            : "Nothing is left to fire."));
     if (found.fires.length) void this.lookAround(found.fires[0].utc, found.timezone, signal);
   }
 
@@ -80,13 +88,18 @@ export class Preview {
   async lookAround(at, zone, signal) {
     const from = Math.floor(ms(at) / MINUTE_MS) * MINUTE_MS;
     try {
-      const { bins, busiest } = await get(withQuery("/schedules/timeline", { from: new Date(from).toISOString(), to: new Date(from + MINUTE_MS).toISOString(), bins: 1, lanes: 0 }), { signal });
+      const { bins, busiest } = await get(withQuery("/schedules/timeline",
+        { from: new Date(from).toISOString(), to: new Date(from + MINUTE_MS).toISOString(), bins: 1, lanes: 0 }), { signal });
       const planned = bins.series.planned?.[0] ?? 0;
       const names = busiest?.schedules ?? [];
-      fill(this.crowd, planned === 0 ? `No other schedule fires at ${shortTime(at, zone)} on ${shortDate(at, zone)}.`
-        : `${counted(planned, "fire")} of the schedules that are there ${planned === 1 ? "is" : "are"} planned for ${shortTime(at, zone)} on ${shortDate(at, zone)}${names.length ? `: ${names.join(", ")}${planned > names.length ? ", …" : ""}` : ""}.${planned >= 10 ? " A jitter or another minute spreads the load." : ""}`);
+      const when = `${shortTime(at, zone)} on ${shortDate(at, zone)}`;
+      fill(this.crowd, planned === 0 ? `Nothing else is planned for ${when}.`
+        : `${counted(planned, "fire")} ${planned === 1 ? "is" : "are"} planned for ${when} so far${names.length
+          ? `: ${names.join(", ")}${names.length < 5 ? "" : " and others"}` : ""}.`,
+      planned >= CROWD && " Another minute, or a jitter, spreads the load.");
     } catch (error) {
-      if (!signal.aborted) fill(this.crowd, h("span", { class: "dim" }, `Who else fires then is not known: ${/** @type {Error} */ (error).message}`));
+      if (!signal.aborted) fill(this.crowd, h("span", { class: "dim" },
+        `Who else fires then is not known: ${/** @type {Error} */ (error).message}`));
     }
   }
 }

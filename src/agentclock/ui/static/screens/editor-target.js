@@ -39,7 +39,8 @@ export function targetFields(values, put, signal) {
     }
     fill(picker, h("option", { value: "" }, "A path of its own"), TYPES.map(([type, title]) => {
       const those = components.filter((one) => one.type === type);
-      return those.length > 0 && h("optgroup", { label: title }, those.map((one) => h("option", { value: one.endpoint, title: one.description }, one.name || one.id)));
+      return those.length > 0 && h("optgroup", { label: title }, those.map((one) =>
+        h("option", { value: one.endpoint, title: one.description }, one.name || one.id)));
     }));
     update();
   };
@@ -61,7 +62,9 @@ export function targetFields(values, put, signal) {
     update,
     element: [field("target", "Target", targets, "Which base URL of the configuration."),
       h("div", { class: "field" }, h("label", { for: "f-component" }, "Agent, team or workflow"), picker, hint),
-      h("div", { class: "pair" }, field("method", "Method", control("method", h("select", null, METHODS.map((name) => h("option", null, name))), values)),
-        field("endpoint", "Endpoint", control("endpoint", h("input", { class: "mono", spellcheck: "false", maxlength: 512, placeholder: "/agents/assistant/runs" }), values), "A path on the target."))],
+      h("div", { class: "pair" }, field("method", "Method", control("method",
+        h("select", null, METHODS.map((name) => h("option", null, name))), values)),
+        field("endpoint", "Endpoint", control("endpoint", h("input", { class: "mono", spellcheck: "false", maxlength: 512,
+          placeholder: "/agents/assistant/runs" }), values), "A path on the target."))],
   };
 }

@@ -11,6 +11,8 @@ import { go, link } from "../router.js";
 import { may } from "../store.js";
 import { NEW, asOptions, changesOf, faultsOf, fromSchedule, toWire, told } from "./editor-draft.js";
 import { control, field, textField } from "./editor-fields.js";
+import { forget, keep, kept } from "./editor-kept.js";
+import { Marks } from "./editor-marks.js";
 import { POLICIES, policyFields } from "./editor-policies.js";
 import { Preview } from "./editor-preview.js";
 import { targetFields } from "./editor-target.js";
@@ -19,7 +21,6 @@ import { payloadField } from "./schedule-payload.js";
 import { fieldName } from "./schedule-words.js";
 
 /** @typedef {import("./editor-draft.js").Values} Values */
-/** @typedef {{field: string, message: string}} Fault */
 
 /**
  * @param {HTMLElement} root
@@ -45,38 +46,43 @@ class Editor {
     /** What the form began with. @type {Values} */
     this.base = source ? fromSchedule(source) : { ...NEW, timezone: viewerZone };
     if (source && !id) this.base.name = `${source.name}-copy`;
-    const kept = this.kept();
-    this.isRestored = kept !== null;
+    const before = kept(this.key);
+    this.isRestored = before !== null;
     /** @type {Values} */
-    this.values = { ...this.base, ...kept };
-    /** What is wrong with each control, by who says so. @type {Map<string, Record<string, string>>} */
-    this.marks = new Map();
-    this.summary = h("div", { class: "note bad", tabindex: "-1", role: "group", "aria-labelledby": "faults-title", hidden: true });
+    this.values = { ...this.base, ...before };
+    this.marks = new Marks((name) => this.form?.querySelector(`#f-${name}`) ?? null);
     this.conflict = h("div");
-    this.save = h("button", { type: "submit", class: "primary", title: "Ctrl+Enter", disabled: !may("schedules:write") }, id ? "Save" : "Create");
-    this.preview = new Preview(signal, (faults) => this.mark(faults, "preview"));
+    this.save = h("button", { type: "submit", class: "primary", title: "Ctrl+Enter", disabled: !may("schedules:write") },
+      id ? "Save" : "Create");
+    this.preview = new Preview(signal, (faults) => this.marks.set(faults, "preview"));
     const put = (/** @type {Values} */ changes) => this.put(changes);
     this.timing = timingFields(this.values, put);
     this.target = targetFields(this.values, put, signal);
     this.policies = policyFields(this.values);
-    this.payload = payloadField({ text: this.values.payload ?? "", label: "Payload", id: "f-payload", hint: "A JSON object that is sent with each run; empty: none." });
+    this.payload = payloadField({ text: this.values.payload ?? "", label: "Payload", id: "f-payload",
+      hint: "A JSON object that is sent with each run; empty: none." });
   }
 
   elements() {
     const { values } = this;
     const back = this.id ? link(["schedules", this.id]) : link(["schedules"]);
     const tags = h("textarea", { rows: 2, class: "short" });
-    this.form = h("form", { class: "editor", novalidate: true, onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), void this.submit()) },
-      h("div", null, this.summary, this.conflict,
-        h("fieldset", null, h("legend", null, "What it is"), textField("name", "Name", values, "Letters, digits, blanks and . _ -", { maxlength: 255, required: true }),
-          textField("description", "Description", values, null, { maxlength: 1024 }), field("tags", "Tags", control("tags", tags, values), "One on each line.")),
+    this.form = h("form", { class: "editor", novalidate: true, onsubmit: (/** @type {Event} */ event) =>
+      (event.preventDefault(), void this.submit()) },
+      h("div", null, this.marks.summary, this.conflict,
+        h("fieldset", null, h("legend", null, "What it is"), textField("name", "Name", values, "Letters, digits, blanks and . _ -",
+          { maxlength: 255, required: true }),
+          textField("description", "Description", values, null, { maxlength: 1024 }),
+            field("tags", "Tags", control("tags", tags, values), "One on each line.")),
         h("fieldset", null, h("legend", null, "When it fires"), this.timing.element),
         h("fieldset", null, h("legend", null, "What it calls"), this.target.element, this.payload.element),
         h("details", { class: "panel", open: this.isTuned() }, h("summary", null, h("h2", null, "Policies")), this.policies.element,
-          textField("ping_url", "Ping URL", values, "Told of every start and end of a run, for a dead man's switch.", { type: "url", maxlength: 2048 }))),
+          textField("ping_url", "Ping URL", values, "Told of every start and end of a run, for a dead man's switch.",
+            { type: "url", maxlength: 2048 }))),
       this.preview.element,
-      h("div", { class: "actions savebar" }, this.save, h("a", { class: "button", href: back, onclick: () => this.forget() }, "Cancel"),
-        h("button", { type: "button", "data-shortcut": "c", onclick: () => this.commands() }, "Commands"), h("span", { class: "dim small" }, h("kbd", null, "Ctrl"), " ", h("kbd", null, "Enter"), " saves")));
+      h("div", { class: "actions savebar" }, this.save, h("a", { class: "button", href: back, onclick: () => forget(this.key) }, "Cancel"),
+        h("button", { type: "button", "data-shortcut": "c", onclick: () => this.commands() }, "Commands"),
+          h("span", { class: "dim small" }, h("kbd", null, "Ctrl"), " ", h("kbd", null, "Enter"), " saves")));
     return [h("p", { class: "small" }, h("a", { href: back }, this.id ? `‹ ${this.source.name}` : "‹ Schedules")),
       h("div", { class: "head" }, h("h1", null, this.id ? `Edit ${this.source.name}` : "New schedule")), this.notes(), this.form];
   }
@@ -84,7 +90,8 @@ class Editor {
   notes() {
     const managed = this.id && this.source.managed_by;
     const restored = h("p", { class: "note", role: "status", hidden: !this.isRestored }, "What you typed before is here again. ",
-      h("button", { type: "button", class: "small", onclick: () => { this.forget(); this.put(this.base); restored.hidden = true; } }, "Begin anew"));
+      h("button", { type: "button", class: "small", onclick: () => { forget(this.key); this.put(this.base); restored.hidden = true; } },
+        "Begin anew"));
     return [restored, managed && h("p", { class: "note warn" }, managed.startsWith("apply:")
       ? `This schedule comes from a file (${managed}): the next agentclock apply undoes what is changed here. Change the file instead.`
       : `This schedule is managed by ${managed}, which may undo what is changed here.`)];
@@ -104,7 +111,8 @@ class Editor {
     };
     form.addEventListener("input", hear);
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]")) (event.preventDefault(), void this.submit());
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]")) (event.preventDefault(),
+        void this.submit());
     }, { signal: this.signal });
     this.preview.update(this.values);
     if (!this.id && !this.isRestored) /** @type {HTMLElement | null} */ (form.querySelector("#f-name"))?.focus();
@@ -116,99 +124,25 @@ class Editor {
     for (const [name, value] of Object.entries(changes)) {
       const element = /** @type {HTMLInputElement | null} */ (this.form?.querySelector(`#f-${name}`) ?? null);
       if (element && element !== origin && element.value !== value) element.value = value;
-      this.clear(name, "server");
+      this.marks.clear(name, "server");
       if (name === "payload" && !origin) this.payload.check();
     }
     this.timing.update();
     this.target.update();
     this.policies.update();
     this.preview.update(this.values);
-    this.keep();
-  }
-
-  keep() {
-    try {
-      const isChanged = Object.keys(this.values).some((name) => this.values[name] !== this.base[name]);
-      if (isChanged) sessionStorage.setItem(this.key, JSON.stringify(this.values));
-      else sessionStorage.removeItem(this.key);
-    } catch {
-      // Without storage the browser has to ask.
-      window.onbeforeunload = (event) => event.preventDefault();
-      this.signal.addEventListener("abort", () => (window.onbeforeunload = null));
-    }
-  }
-
-  /** What was typed before and not saved. @returns {Values | null} */
-  kept() {
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(this.key) ?? "null");
-      return kept && Object.fromEntries(Object.entries(kept).filter(([name, value]) => name in NEW && typeof value === "string"));
-    } catch {
-      return null;
-    }
-  }
-
-  forget() {
-    window.onbeforeunload = null;
-    try {
-      sessionStorage.removeItem(this.key);
-    } catch {
-      toast("This browser does not let the page keep what you type.");
-    }
-  }
-
-  /** Shows faults beside their fields; those of the same `origin` that were there before are gone. @param {Fault[]} faults @param {string} origin */
-  mark(faults, origin) {
-    for (const name of [...this.marks.keys()]) this.clear(name, origin);
-    for (const { field: path, message } of faults) {
-      const name = controlOf(path);
-      this.marks.set(name, { ...this.marks.get(name), [origin]: message });
-      this.showMark(name);
-    }
-  }
-
-  /** @param {string} name @param {string} origin */
-  clear(name, origin) {
-    const mark = this.marks.get(name);
-    if (!mark?.[origin]) return;
-    delete mark[origin];
-    this.showMark(name);
-  }
-
-  /** @param {string} name */
-  showMark(name) {
-    const text = Object.values(this.marks.get(name) ?? {})[0] ?? "";
-    const element = this.form?.querySelector(`#f-${name}`);
-    const place = this.form?.querySelector(`#f-${name}-fault`);
-    if (!element || !place) return;
-    say(place, text);
-    if (text) element.setAttribute("aria-invalid", "true");
-    else element.removeAttribute("aria-invalid");
-  }
-
-  /** @param {Fault[]} faults */
-  refuse(faults) {
-    this.mark(faults, "server");
-    const focusOn = (/** @type {string} */ name) => {
-      const element = /** @type {HTMLElement | null} */ (this.form?.querySelector(`#f-${name}`) ?? null);
-      for (let box = element?.closest("details"); box; box = box.parentElement?.closest("details")) box.open = true;
-      element?.focus();
-    };
-    this.summary.hidden = false;
-    fill(this.summary, h("h2", { id: "faults-title" }, faults.length === 1 ? "One thing is to be put right" : `${faults.length} things are to be put right`),
-      h("ul", null, faults.map(({ field: path, message }) => h("li", null, this.form?.querySelector(`#f-${controlOf(path)}`)
-        ? h("button", { type: "button", class: "quiet linklike", onclick: () => focusOn(controlOf(path)) }, `${fieldName(path)}: ${message}`) : path ? `${fieldName(path)}: ${message}` : message))));
-    this.summary.focus();
+    keep(this.key, this.base, this.values);
   }
 
   async submit() {
     const faults = faultsOf(this.values);
-    if (faults.length) return this.refuse(faults);
+    if (faults.length) return this.marks.refuse(faults);
     this.save.disabled = true;
     try {
       const { method, path, body } = this.request();
-      const saved = method === "POST" ? await post(path, body) : Object.keys(body).length ? await patch(path, body, { headers: { "If-Match": `"${this.source.version}"` } }) : this.source;
-      this.forget();
+      const saved = method === "POST" ? await post(path, body) : Object.keys(body).length
+        ? await patch(path, body, { headers: { "If-Match": `"${this.source.version}"` } }) : this.source;
+      forget(this.key);
       toast(saved === this.source ? "Nothing was changed." : `${saved.name} is saved.`, "good");
       go(link(["schedules", saved.id]));
     } catch (error) {
@@ -220,11 +154,11 @@ class Editor {
 
   /** @param {ApiError} error */
   async explain(error) {
-    if (error.faults?.length) return this.refuse(error.faults);
-    if (error.status !== 409) return this.refuse([{ field: "", message: error.message }]);
+    if (error.faults?.length) return this.marks.refuse(error.faults);
+    if (error.status !== 409) return this.marks.refuse([{ field: "", message: error.message }]);
     const fresh = this.id ? await get(`/schedules/${part(this.id)}`).catch(() => null) : null;
     if (fresh && fresh.version !== this.source.version) return this.meet(fresh);
-    this.refuse([{ field: /name/i.test(error.message) ? "name" : "", message: error.message }]);
+    this.marks.refuse([{ field: /name/i.test(error.message) ? "name" : "", message: error.message }]);
   }
 
   /** Somebody else was quicker: their version, with what was typed here on top. @param {any} fresh */
@@ -239,13 +173,16 @@ class Editor {
       this.source = fresh;
       this.base = theirs;
       this.put({ ...theirs, ...kept });
-      fill(this.conflict, h("p", { class: "note", role: "status" }, `This is version ${fresh.version} with your changes on top. Look at it, then save.`));
+      fill(this.conflict, h("p", { class: "note", role: "status" },
+        `This is version ${fresh.version} with your changes on top. Look at it, then save.`));
       this.save.focus();
     } }, "Load the new version, keep what I typed");
     fill(this.conflict, h("div", { class: "note warn", role: "group", "aria-label": "Somebody else changed this schedule" },
-      h("p", null, `Somebody else changed this schedule meanwhile: it is at version ${fresh.version}, yours began at ${this.source.version}. Nothing was saved.`),
+      h("p", null, `Somebody else changed this schedule meanwhile: it is at version ${fresh.version}, `,
+        `yours began at ${this.source.version}. Nothing was saved.`),
       h("p", null, `They changed: ${changed.map(fieldName).join(", ") || "nothing that is shown here"}.`),
-      both.length > 0 && h("p", null, `You both changed: ${both.map(fieldName).join(", ")}; yours would count.`), h("div", { class: "actions" }, take)));
+      both.length > 0 && h("p", null, `You both changed: ${both.map(fieldName).join(", ")}; yours would count.`),
+        h("div", { class: "actions" }, take)));
     take.focus();
   }
 
@@ -262,10 +199,4 @@ class Editor {
     void showCommands([{ label: this.id ? "Save" : "Create", method, path, body, permission: "schedules:write", done: "",
       cli: `agentclock schedules ${this.id ? "edit" : "create"} ${name}${renamed} ${asOptions(body)} --yes`.replaceAll("  ", " ") }]);
   }
-}
-
-/** The control for a field of the server, such as "tags.0". @param {string} path */
-function controlOf(path) {
-  const name = path.split(".")[0] ?? "";
-  return name === "interval_seconds" ? "every" : name;
 }

@@ -33,7 +33,8 @@ export function runsOf(group, signal) {
   void load();
   const heads = ["Schedule", "Due", "Took", "Attempts", "Error", "Actions"];
   return h("div", { class: "group-runs" }, h("table", { class: "cards" },
-    h("caption", null, group.count > group.run_ids.length ? `The newest ${group.run_ids.length} of ${group.count} runs` : "Runs, newest first"),
+    h("caption", null, group.count > group.run_ids.length ? `The newest ${group.run_ids.length} of ${group.count} runs`
+      : "Runs, newest first"),
     h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col" }, text)))), body), more);
 }
 
@@ -44,11 +45,12 @@ function row(run) {
   const watch = (/** @type {any} */ made) => made && go(link(["runs", made.schedule_id, made.id]));
   const again = actionButton(retry(run), { small: true, about });
   again.dataset.act = "retry";
+  const edit = h("button", { type: "button", class: "small", disabled: !may("schedules:write"),
+    "aria-label": `Edit payload and run again: ${about}`, onclick: async () => watch(await (await import("./run-again.js")).editAndRunAgain(run)) }, "Edit payload …");
   return h("tr", { "data-row": true, "data-run": run.id, "data-schedule": run.schedule_id },
     h("td", { "data-label": "Schedule" }, h("a", { href: link(["runs", run.schedule_id, run.id]) }, name)),
     h("td", { "data-label": "Due", class: "nowrap" }, dateTime(run.fire_at)),
     h("td", { "data-label": "Took", class: "nowrap" }, duration(run.duration_ms)), h("td", { "data-label": "Attempts" }, run.attempt),
     h("td", { "data-label": "Error", class: "run-note" }, (run.error ?? "").slice(0, 300)),
-    h("td", { "data-label": "Actions" }, h("div", { class: "actions" }, again, h("button", { type: "button", class: "small", disabled: !may("schedules:write"),
-      "aria-label": `Edit payload and run again: ${about}`, onclick: async () => watch(await (await import("./run-again.js")).editAndRunAgain(run)) }, "Edit payload …"))));
+    h("td", { "data-label": "Actions" }, h("div", { class: "actions" }, again, edit)));
 }

@@ -10,7 +10,10 @@ import { feed, isActive, on, runs } from "../store.js";
 
 /** @typedef {{at: number, run: import("../store.js").LiveRun}} Entry */
 const ROWS = 50;
-const PAINT_MS = 250;
+const PAINT_MS = 400;
+/** When more changes come at once than anybody can read, they are shown less often. */
+const FLOOD = 10;
+const FLOOD_MS = 1500;
 
 /** @param {HTMLElement} root @param {AbortSignal} signal */
 export function feedPanel(root, signal) {
@@ -23,14 +26,18 @@ export function feedPanel(root, signal) {
     if (!isHeld) ask();
   } }, "Hold");
   fill(root, h("header", null, h("h2", null, "Live"), h("div", { class: "actions" }, hold)), empty, list);
+  let [changes, paintedAt] = [0, -Infinity];
   const paint = () => {
+    const at = performance.now();
     if (isHeld) return;
+    if (changes > FLOOD && at - paintedAt < FLOOD_MS) return ask();
+    [changes, paintedAt] = [0, at];
     const entries = newest();
     empty.hidden = entries.length > 0;
-    keyed(list, entries, ({ at, run }) => `${run.id} ${run.status} ${at}`, row);
+    keyed(list, entries, (entry) => `${entry.run.id} ${entry.run.status} ${entry.at}`, row);
   };
   const ask = painter(paint, PAINT_MS, signal);
-  on("runs", ask, signal);
+  on("runs", () => (changes++, ask()), signal);
   ask();
 }
 
@@ -45,12 +52,15 @@ function newest() {
   return [...entries, ...others.slice(0, ROWS - entries.length)];
 }
 
+/** What has happened stays true, whatever became of the run since. @type {Record<string, string>} */
+const EVENTS = { pending: "queued", running: "started", paused: "asks a person" };
+
 /** @param {Entry} entry */
 function row({ at, run }) {
   const more = [
     run.duration_ms !== null && `took ${duration(run.duration_ms)}`, run.attempt > 1 && `attempt ${run.attempt}`,
     run.fire_count > 1 && counted(run.fire_count, "fire"), run.cause !== "schedule" && run.cause.replace("_", "-"),
   ].filter(Boolean).join(", ");
-  return h("li", null, h("span", { class: "num dim" }, clockTime(at)), badge(run.status),
+  return h("li", null, h("span", { class: "num dim" }, clockTime(at)), badge(run.status, EVENTS[run.status]),
     h("a", { href: link(["runs", run.schedule_id, run.id]) }, run.schedule_name ?? run.schedule_id), h("span", { class: "dim" }, more));
 }

@@ -6,9 +6,10 @@ import { get } from "../api.js";
 import { clockTime, counted, duration, fromNow, number, percent } from "../format.js";
 import { every, h, painter, say } from "../lib.js";
 import { link } from "../router.js";
-import { connection, on, runs } from "../store.js";
+import { connection, now, on, runs } from "../store.js";
 
 const REFETCH_MS = 10_000;
+const PAINT_MS = 1_000;
 /** More active runs than that are not all told by the stream. */
 const TOLD = 500;
 
@@ -44,7 +45,7 @@ export function startTiles(root, signal) {
   };
   function paintSummary() {
     const { schedules: of, last_24_h: past, next_fire: soon, lateness_ms: lateness } = summary;
-    next(soon ? fromNow(soon.at) : "none", soon?.schedule_name ?? "no schedule is due for anything");
+    next(soon ? (Date.parse(soon.at) > now() ? fromNow(soon.at) : "now") : "none", soon?.schedule_name ?? "no schedule is due for anything");
     const bad = past.failed + past.timeout + past.lost;
     const all = past.success + bad;
     const absent = past.skipped + past.missed;
@@ -54,7 +55,7 @@ export function startTiles(root, signal) {
     const lag = Math.max(summary.due_lag_ms ?? 0, summary.queue_lag_ms ?? 0);
     workers(number(summary.workers_alive), lag > 1000 ? `alive; work waits for ${duration(lag)}` : "alive; no work waits");
   }
-  const ask = painter(paint, 500, signal);
+  const ask = painter(paint, PAINT_MS, signal);
   async function load() {
     fetchedAt = performance.now();
     try {

@@ -27,6 +27,7 @@ export async function editAndRunAgain(run, schedule = null) {
     toast(`The payload could not be read: ${/** @type {Error} */ (error).message}`, "bad");
     return null;
   }
+  if (document.querySelector("dialog[open]")) return null; // it was asked for twice while the answer was on its way
   return dialog("Run again with another payload", (close) => editor(payload, async (changed, reason) => {
     const action = retry(run, changed);
     const answer = await perform({ ...action, body: { .../** @type {object} */ (action.body), ...(reason ? { reason } : {}) } });
@@ -55,7 +56,8 @@ export function payloadOf(run, schedule) {
 function editor(before, send, leave) {
   const old = JSON.stringify(before, null, 2);
   const difference = h("div", { class: "diff", role: "region", "aria-label": "Changes" });
-  const field = payloadField({ text: old, label: "Payload", rows: 12, hint: "For this run only. The schedule's own stays as it is.", changed: look });
+  const field = payloadField({ text: old, label: "Payload", rows: 12, hint: "For this run only. The schedule's own stays as it is.",
+    changed: look });
   const reason = h("input", { id: freshId("why"), maxlength: 500, autocomplete: "off" });
   const button = h("button", { type: "submit", class: "primary", title: "Ctrl+Enter" }, "Run again with this payload");
   function look() {
@@ -101,7 +103,8 @@ export function lineDiff(a, b) {
   const [before, after] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
   /** @type {[string, string][]} */
   const middle = before.length > MOST_LINES || after.length > MOST_LINES
-    ? [...before.map((line) => /** @type {[string, string]} */ (["-", line])), ...after.map((line) => /** @type {[string, string]} */ (["+", line]))]
+    ? [...before.map((line) => /** @type {[string, string]} */ (["-", line])),
+      ...after.map((line) => /** @type {[string, string]} */ (["+", line]))]
     : common(before, after);
   const around = (/** @type {string[]} */ lines) => lines.map((line) => /** @type {[string, string]} */ ([" ", line]));
   return [...around(a.slice(Math.max(0, start - 2), start)), ...middle, ...around(end ? a.slice(a.length - end).slice(0, 2) : [])];

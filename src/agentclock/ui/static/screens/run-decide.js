@@ -7,9 +7,16 @@ import { decide, isAllowed, perform } from "../actions.js";
 import { dateTime, fromNow, pretty } from "../format.js";
 import { fill, freshId, h } from "../lib.js";
 
-/** @typedef {{name: string, type: string | null, description: string | null, value: unknown, required: boolean, choices: string[] | null}} Field */
-/** @typedef {{kind: string, tool: string, args: unknown, fields: Field[], step?: string, member?: string, message?: string, output?: unknown}} Question */
-/** What was filled in for one question; `fault`: what is wrong. @typedef {{isYes: boolean, values: Record<string, unknown>, result: unknown, fault: string}} Answer */
+/**
+ * @typedef {{name: string, type: string | null, description: string | null, value: unknown, required: boolean,
+ *   choices: string[] | null}} Field
+ * @typedef {{kind: string, tool: string, args: unknown, fields: Field[], step?: string, member?: string, message?: string,
+ *   output?: unknown}} Question
+ */
+/**
+ * What was filled in for one question; `fault`: what is wrong with the control `wrong`.
+ * @typedef {{isYes: boolean, values: Record<string, unknown>, result: unknown, fault: string, wrong?: HTMLElement | null}} Answer
+ */
 
 const YES_OR_NO = new Set(["confirmation", "output_review"]);
 /** @type {Record<string, (q: Question) => string>} */
@@ -46,16 +53,18 @@ export function decisionPanel(run, after) {
       const answers = forms.map((one) => one.answer(isYes));
       const bad = answers.findIndex((answer) => answer.fault);
       fill(fault, answers[bad]?.fault);
-      if (bad >= 0) return void /** @type {HTMLElement | null} */ (forms[bad].element.querySelector("input, select, textarea"))?.focus();
+      for (const control of element.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+      if (bad >= 0) return answers[bad].wrong?.setAttribute("aria-invalid", "true"), answers[bad].wrong?.focus();
       made.disabled = true;
-      const said = await perform({ ...decide(run, !isRefusal, bodyOf(run, questions, answers, note.value.trim())), label });
+      const said = await perform({ ...decide(run, !isRefusal, bodyOf(run, questions, answers, note.value.trim())), label,
+        ...(isYes !== null && decidable.length ? {} : { done: "Answered: the agent goes on." }) });
       made.disabled = false;
       if (said !== undefined) after(said);
     });
     return made;
   };
   const due = run.approval_due_at;
-  return h("section", { class: "panel decide", "aria-labelledby": headId },
+  const element = h("section", { class: "panel decide", "aria-labelledby": headId },
     h("header", null, h("h2", { id: headId }, "Waits for a person"),
       h("span", { class: "dim" }, `since ${dateTime(run.paused_at)}${due ? `; until ${dateTime(due)} (${fromNow(due)})` : ""}`)),
     run.error && h("p", { class: "error" }, run.error),
@@ -63,8 +72,11 @@ export function decisionPanel(run, after) {
     h("div", { class: "field" }, h("label", { for: noteId }, "Note (an agent that is refused something reads it)"), note), fault,
     h("div", { class: "actions" },
       several ? button(null, "Send these answers") : null,
-      decidable.length || !questions.length ? button(true, several ? "Approve all" : "Approve") : several ? null : button(true, "Send the answer"),
-      questions.every((question) => YES_OR_NO.has(question.kind) || question.kind === "external_execution") ? button(false, several ? "Reject all" : "Reject") : null));
+      decidable.length || !questions.length ? button(true, several ? "Approve all" : "Approve") : several ? null
+        : button(true, "Send the answer"),
+      questions.every((question) => YES_OR_NO.has(question.kind) || question.kind === "external_execution")
+        ? button(false, several ? "Reject all" : "Reject") : null));
+  return element;
 }
 
 /**
@@ -78,12 +90,14 @@ function form(question, isOneOfSeveral) {
     h("label", { class: "choice" }, h("input", { type: "radio", name, value, checked: value === "yes" }), text);
   const fields = question.fields.map(control);
   const result = question.kind === "external_execution" ? h("textarea", { id: `${name}-result`, rows: 3 }) : null;
-  const args = question.args && Object.keys(Object(question.args)).length ? question.args : null;
+  const args = Object.entries(Object(question.args)).filter(([key]) => !question.fields.some((field) => field.name === key));
   const element = h("fieldset", null,
     h("legend", null, (ASKED[question.kind] ?? ((q) => `${q.kind}: ${q.tool}`))(question)),
     question.message && h("p", null, question.message),
-    (question.member || (question.step && question.step !== question.tool)) && h("p", { class: "dim" }, [question.member, question.step && `step “${question.step}”`].filter(Boolean).join(", ")),
-    args && h("dl", { class: "facts args" }, Object.entries(/** @type {object} */ (args)).map(([key, value]) => [h("dt", null, key), h("dd", null, h("code", null, pretty(value)))])),
+    (question.member || (question.step && question.step !== question.tool))
+      && h("p", { class: "dim" }, [question.member, question.step && `step “${question.step}”`].filter(Boolean).join(", ")),
+    args.length > 0 && h("dl", { class: "facts args" },
+      args.map(([key, value]) => [h("dt", null, key), h("dd", null, h("code", null, pretty(value)))])),
     question.output !== undefined && h("pre", { tabindex: "0", role: "group", "aria-label": "Output" }, pretty(question.output)),
     fields.map((one) => one.element),
     result && h("div", { class: "field" }, h("label", { for: result.id }, "Result"), result),
@@ -95,14 +109,15 @@ function form(question, isOneOfSeveral) {
       const chosen = /** @type {HTMLInputElement | null} */ (element.querySelector(`input[name="${name}"]:checked`));
       const decided = isYes ?? (chosen ? chosen.value === "yes" : true);
       const values = /** @type {Record<string, unknown>} */ ({});
-      let fault = "";
+      /** @type {{fault: string, wrong?: HTMLElement | null}} */
+      let bad = { fault: "" };
       for (const field of fields) {
         const { value, trouble } = field.value();
-        fault ||= trouble;
+        if (trouble && !bad.fault) bad = { fault: trouble, wrong: field.element.querySelector("input, select, textarea") };
         if (value !== undefined) values[field.name] = value;
       }
-      if (result && decided && !result.value.trim()) fault ||= `What came of “${question.tool}”?`;
-      return { isYes: decided, values, result: result?.value, fault };
+      if (result && decided && !result.value.trim()) bad = { fault: `What came of “${question.tool}”?`, wrong: result };
+      return { isYes: decided, values, result: result?.value, ...bad };
     },
   };
 }
@@ -120,15 +135,18 @@ function control(field) {
   const now = field.value ?? null;
   const about = { id, "aria-required": String(field.required), "aria-describedby": field.description ? `${id}-hint` : null };
   const input = isList ? null
-    : field.choices ? h("select", about, h("option", { value: "" }, "Choose …"), field.choices.map((choice) => h("option", { selected: choice === now }, choice)))
-    : /^bool/.test(type) ? h("select", about, ["", "true", "false"].map((value) => h("option", { value, selected: String(now) === value }, value || "Choose …")))
+    : field.choices ? h("select", about, h("option", { value: "" }, "Choose …"),
+      field.choices.map((choice) => h("option", { selected: choice === now }, choice)))
+    : /^bool/.test(type) ? h("select", about,
+      ["", "true", "false"].map((value) => h("option", { value, selected: String(now) === value }, value || "Choose …")))
     : isJson ? h("textarea", { ...about, rows: 3, value: now === null ? "" : pretty(now) })
     : h("input", { ...about, inputmode: isNumber ? "decimal" : null, autocomplete: "off", value: now === null ? "" : String(now) });
   const boxes = isList ? field.choices?.map((choice) => h("input", { type: "checkbox", value: choice })) ?? [] : [];
   const text = `${field.name}${field.required ? "" : " (optional)"}`;
   const hint = field.description && h("span", { class: "hint", id: `${id}-hint` }, field.description);
   const element = isList
-    ? h("div", { class: "field", role: "group", "aria-labelledby": id }, h("span", { class: "label", id }, text), hint, boxes.map((box) => h("label", { class: "choice" }, box, box.value)))
+    ? h("div", { class: "field", role: "group", "aria-labelledby": id }, h("span", { class: "label", id }, text), hint,
+      boxes.map((box) => h("label", { class: "choice" }, box, box.value)))
     : h("div", { class: "field" }, h("label", { for: id }, text), input, hint);
 
   /** @returns {{value?: unknown, trouble: string}} */
@@ -136,7 +154,8 @@ function control(field) {
     const given = isList ? boxes.filter((box) => box.checked).map((box) => box.value) : input?.value.trim() ?? "";
     if (!given.length) return { trouble: field.required ? `“${field.name}” is missing.` : "" };
     if (/^bool/.test(type)) return { value: given === "true", trouble: "" };
-    if (isNumber) return Number.isFinite(Number(given)) ? { value: Number(given), trouble: "" } : { trouble: `“${field.name}” has to be a number.` };
+    if (isNumber) return Number.isFinite(Number(given)) ? { value: Number(given), trouble: "" }
+      : { trouble: `“${field.name}” has to be a number.` };
     if (!isJson) return { value: given, trouble: "" };
     try {
       return { value: JSON.parse(String(given)), trouble: "" };
@@ -159,7 +178,8 @@ export function bodyOf(run, questions, answers, note) {
   const body = note ? { note } : {};
   const values = Object.assign({}, ...answers.map((answer) => answer.values));
   if (Object.keys(values).length) body.values = values;
-  const results = answers.flatMap((answer, at) => (answer.result ? [/** @type {[string, unknown]} */ ([questions[at].tool, answer.result])] : []));
+  const results = answers.flatMap((answer, at) =>
+    (answer.result ? [/** @type {[string, unknown]} */ ([questions[at].tool, answer.result])] : []));
   if (results.length) body.result = results.length > 1 ? Object.fromEntries(results) : results[0][1];
   if (answers.some((answer) => answer.isYes)) {
     const refused = questions.filter((question, at) => YES_OR_NO.has(question.kind) && !answers[at].isYes);
@@ -179,9 +199,11 @@ export function bodyOf(run, questions, answers, note) {
  */
 function refusing(requirements, refused, note) {
   const copy = structuredClone(requirements);
-  const open = [...holders(copy)].filter(({ holder }) => (holder.confirmed ?? null) === null && (holder.requires_confirmation || holder.requires_output_review));
+  const open = [...holders(copy)].filter(({ holder }) => (holder.confirmed ?? null) === null
+    && (holder.requires_confirmation || holder.requires_output_review));
   for (const question of refused) {
-    const at = open.findIndex(({ holder }) => (holder.tool_name ?? holder.step_name) === question.tool && JSON.stringify(holder.tool_args ?? null) === JSON.stringify(question.args ?? null));
+    const at = open.findIndex(({ holder }) => (holder.tool_name ?? holder.step_name) === question.tool
+      && JSON.stringify(holder.tool_args ?? null) === JSON.stringify(question.args ?? null));
     if (at < 0) continue;
     const [{ holder, around }] = open.splice(at, 1);
     holder.confirmed = false;

@@ -18,14 +18,16 @@ export const CAUSES = { schedule: "timetable", manual: "by hand", catch_up: "cau
  * @param {number} [lostAt] since when this page's own line is broken
  */
 export function stateOf(run, lostAt = 0) {
-  const since = connection.state === "away" ? connection.since : lostAt;
+  const since = lostAt || (connection.state === "away" ? connection.since : 0);
   return since && isActive(run) ? badge("unknown", `unknown since ${clockTime(since)}`) : badge(run.status);
 }
 
-/** The parts beside the output. @param {any} run @param {any} schedule */
-export function details(run, schedule) {
-  return [facts(run, schedule), usage(run), content("Input", "What was sent", run.input), content("Output", "What came of it", run.output?.content ?? run.output, run.output?.content_type)];
-}
+/** @param {any} run @param {any} schedule */
+export const details = (run, schedule) => [facts(run, schedule), usage(run), content("Input", "what was sent", run.input, null, true)];
+
+/** @param {any} run @param {boolean} isNew whether nobody has read it yet */
+export const output = (run, isNew) =>
+  content("Output", "what came of it", run.output?.content ?? run.output, run.output?.content_type, isNew);
 
 /** @param {any} run @param {any} schedule */
 function facts(run, schedule) {
@@ -48,7 +50,8 @@ function facts(run, schedule) {
     ["Owner", run.user_id], ["Run", h("code", null, run.id)],
     ["Agent's run", run.run_id && h("code", null, run.run_id)], ["Session", run.session_id && h("code", null, run.session_id)],
   ];
-  return panel("Facts", h("dl", { class: "facts" }, rows.map(([term, value]) => (value === null || value === undefined || value === "" ? null : [h("dt", null, term), h("dd", null, value)]))));
+  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return panel("Facts", h("dl", { class: "facts" }, known.map(([term, value]) => [h("dt", null, term), h("dd", null, value)])));
 }
 
 /** @param {any} run */
@@ -56,21 +59,24 @@ function usage(run) {
   const used = run.usage;
   if (!used) return null;
   return panel("Usage", h("dl", { class: "facts" },
-    h("dt", null, "Tokens"), h("dd", null, number(used.total_tokens), h("span", { class: "dim" }, ` (${compact(used.input_tokens)} read, ${compact(used.output_tokens)} written)`)),
+    h("dt", null, "Tokens"), h("dd", null, number(used.total_tokens),
+      h("span", { class: "dim" }, ` (${compact(used.input_tokens)} read, ${compact(used.output_tokens)} written)`)),
     used.cost === null ? null : [h("dt", null, "Cost"), h("dd", null, money(used.cost))],
     used.models?.length ? [h("dt", null, "Model"), h("dd", null, used.models.join(", "))] : null));
 }
 
-/** @param {string} title @param {string} about @param {unknown} value @param {string | null} [type] */
-function content(title, about, value, type = null) {
+/** @param {string} title @param {string} about @param {unknown} value @param {string | null} type @param {boolean} open */
+function content(title, about, value, type, open) {
   if (value === null || value === undefined) return null;
-  return h("section", { class: "panel", "aria-label": title },
-    h("header", null, h("h2", null, title), h("span", { class: "dim" }, type && type !== "str" ? `${about} (${type})` : about)),
-    h("pre", { tabindex: "0", role: "group", "aria-label": about }, pretty(value)));
+  return h("section", { class: "panel", "aria-label": title }, h("details", { open },
+    h("summary", null, h("h2", { class: "inline" }, title),
+      h("span", { class: "dim" }, ` ${about}${type && type !== "str" ? ` (${type})` : ""}`)),
+    h("pre", { tabindex: "0", role: "group", "aria-label": about }, pretty(value))));
 }
 
 /** @param {string} title @param {...import("../lib.js").Child} children */
-const panel = (title, ...children) => h("section", { class: "panel", "aria-label": title }, h("header", null, h("h2", null, title)), children);
+const panel = (title, ...children) =>
+  h("section", { class: "panel", "aria-label": title }, h("header", null, h("h2", null, title)), children);
 
 /**
  * The error with what helps against it, and the way to its like.

@@ -4,20 +4,24 @@
  * @module
  */
 import { clockTime, duration, ms, pretty } from "../format.js";
-import { fill, h, painter } from "../lib.js";
+import { fill, h, painter, say as sayIn } from "../lib.js";
 import { mark } from "../status.js";
 
 /** @typedef {import("./run-stream.js").RunEvent} RunEvent */
 /** Events that say nothing to people; they stand in the list of all events. */
-const QUIET = /^(ModelRequest|Memory|PreHook|PostHook|SessionSummary|ParserModel|OutputModel|Compression|Compaction|Followups|RunContentCompleted|ReasoningStarted|ReasoningCompleted|StepOutput$)/;
+const QUIET = new RegExp("^(ModelRequest|Memory|PreHook|PostHook|SessionSummary|ParserModel|OutputModel|Compression|Compaction|"
+  + "Followups|RunContentCompleted|ReasoningStarted|ReasoningCompleted|StepOutput$)");
 /** So long a block of text grows before the next one is begun at the end of a line: the browser lays out less anew. */
 const BLOCK = 4000;
 const MOST_LISTED = 1000;
+/** Events that are written between two paintings: a long past comes all at once. */
+const AT_A_TIME = 1000;
 
 /** "ParallelExecutionStarted": "Parallel execution started" @param {string} type */
 const inWords = (type) => type.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase().replace(/^./, (letter) => letter.toUpperCase());
 /** @param {any} data */
-const speakerOf = (data) => String(data.agent_name || data.team_name || data.agent_id || data.team_id || data.workflow_name || data.workflow_id || "The agent");
+const speakerOf = (data) =>
+  String(data.agent_name || data.team_name || data.agent_id || data.team_id || data.workflow_name || data.workflow_id || "The agent");
 
 /**
  * @param {{isActive: boolean, signal: AbortSignal}} options
@@ -26,14 +30,16 @@ export function transcript({ isActive, signal }) {
   const body = h("div", { class: "transcript", tabindex: "0", role: "region", "aria-label": "What the agent says" });
   const toEnd = h("button", { type: "button", class: "small to-end", hidden: true, onclick: () => follow(true) }, "↓ To the end");
   const all = h("ol", { class: "raw plain" });
-  const listed = h("details", { class: "raw-events", ontoggle: list }, h("summary", null, "All events"), all);
+  const summary = h("summary", null, "All events");
+  const listed = h("details", { class: "raw-events", ontoggle: list }, summary, all);
   const empty = h("p", { class: "dim" }, "Nothing yet.");
   body.append(empty);
   /** @type {RunEvent[]} */
   const events = [];
   /** @type {RunEvent[]} */
-  let waiting = [];
+  const waiting = [];
   let shown = 0;
+  let hasText = false;
   let isFollowing = isActive;
   const entries = writer(body);
   const paint = painter(flush, 100, signal);
@@ -47,8 +53,8 @@ export function transcript({ isActive, signal }) {
   }
 
   function flush() {
-    const batch = waiting;
-    waiting = [];
+    const batch = waiting.splice(0, AT_A_TIME);
+    if (waiting.length) paint();
     if (batch.length) empty.remove();
     for (const event of batch) entries.write(event);
     entries.settle();
@@ -57,21 +63,24 @@ export function transcript({ isActive, signal }) {
   }
 
   function list() {
+    sayIn(summary, `All events (${events.length})`);
     if (!listed.open) return;
     const from = Math.max(shown, events.length - MOST_LISTED);
     all.append(...events.slice(from).map((event) => h("li", null,
-      h("span", { class: "dim" }, `${event.seq ?? "–"} · ${clockTime(event.at)} `), h("b", null, event.type), " ", h("code", null, JSON.stringify(event.data)))));
+      h("span", { class: "dim" }, `${event.seq ?? "–"} · ${clockTime(event.at)} `), h("b", null, event.type), " ",
+      h("code", null, JSON.stringify(event.data)))));
     shown = events.length;
     while (all.childElementCount > MOST_LISTED) all.firstElementChild?.remove();
   }
 
   return {
     body, toEnd, listed, empty,
+    hasText: () => hasText,
     /** @param {RunEvent} event */
     add(event) {
       events.push(event);
       waiting.push(event);
-      fill(listed.firstElementChild ?? listed, `All events (${events.length})`);
+      hasText ||= /RunContent$/.test(event.type);
       paint();
     },
   };
@@ -84,7 +93,7 @@ export function transcript({ isActive, signal }) {
 function writer(body) {
   /** @type {{key: string, place: HTMLElement, block: HTMLElement, node: Text, length: number, waiting: string} | null} */
   let open = null;
-  /** @type {Map<string, {place: HTMLDetailsElement, at: number}>} */
+  /** @type {Map<string, {place: HTMLDetailsElement, at: number, args: unknown}>} */
   const tools = new Map();
   /** Runs that have said something. */
   const spoke = new Set();
@@ -143,7 +152,7 @@ function writer(body) {
     const key = `${event.attempt} ${event.data.run_id} ${call.tool_call_id ?? call.tool_name}`;
     let entry = tools.get(key);
     if (!entry) {
-      entry = { place: h("details", { class: "tool" }), at: ms(event.at) };
+      entry = { place: h("details", { class: "tool" }), at: ms(event.at), args: call.tool_args };
       tools.set(key, entry);
       put(entry.place);
     }
@@ -153,7 +162,7 @@ function writer(body) {
     fill(entry.place,
       h("summary", null, mark(ending === "Started" ? "running" : isBad ? "failed" : "success"), ` ${call.tool_name ?? "tool"} `,
         h("span", { class: "dim" }, ending === "Started" ? "is called" : `${isBad ? "failed" : "answered"} after ${duration(took)}`)),
-      h("div", { class: "dim" }, "Arguments"), h("pre", null, pretty(call.tool_args ?? {})),
+      h("div", { class: "dim" }, "Arguments"), h("pre", null, pretty(entry.args ?? call.tool_args ?? {})),
       ending === "Started" ? null : [h("div", { class: "dim" }, isBad ? "Error" : "Result"), h("pre", null, pretty(result ?? "nothing"))]);
   }
 
@@ -162,12 +171,16 @@ function writer(body) {
     const { data } = event;
     const isOf = event.type.replace(/^Team(?=[A-Z])/, "");
     const who = speakerOf(data);
+    const step = data.step_name ? `Step “${data.step_name}”` : null;
     const [, ending = ""] = /(Started|Completed|Error)$/.exec(isOf) ?? [];
     switch (isOf) {
       case "attempt":
-        return put(h("div", { class: "attempt" }, `Attempt ${data.number} · ${clockTime(event.at)}${data.worker ? ` · ${data.worker}` : ""}`));
+        return put(h("div", { class: "attempt" },
+          `Attempt ${data.number} · ${clockTime(event.at)}${data.worker ? ` · ${data.worker}` : ""}`));
+      case "takeover": return line(event, `Worker ${data.worker} took over from ${data.before}.`, "wait");
       case "cut":
-        return put(h("p", { class: "note warn" }, `${data.events ?? data.events_missing ?? "Some"} events are missing here: they are no longer kept.`));
+        return put(h("p", { class: "note warn" },
+          `${data.events ?? data.events_missing ?? "Some"} events are missing here: they are no longer kept.`));
       case "RunContent": case "RunIntermediateContent": case "ReasoningContentDelta":
         if (data.reasoning_content) say(event, String(data.reasoning_content), "thought");
         if (data.content !== null && data.content !== undefined && data.content !== "") say(event, pretty(data.content), "text");
@@ -183,18 +196,23 @@ function writer(body) {
         return line(event, `${who} begins${data.model ? ` (${data.model})` : ""}.`);
       case "RunCompleted": case "WorkflowCompleted":
         // Some say all at once, at the end.
-        if (typeof data.content === "string" && data.content && !spoke.has(data.run_id) && isOf === "RunCompleted") say(event, data.content, "text");
+        if (isOf === "RunCompleted" && data.content && typeof data.content === "string" && !spoke.has(data.run_id)) {
+          say(event, data.content, "text");
+        }
         return line(event, `${who} is done.`);
       case "RunContinued": return line(event, `${who} goes on.`);
       case "RunPaused": return line(event, `${who} waits for a person.`, "wait");
       case "RunCancelled": case "WorkflowCancelled": return line(event, `${who} was cancelled. ${data.reason ?? ""}`, "bad");
       case "RunError": case "WorkflowError": case "StepError":
-        return line(event, `${data.step_name ? `Step “${data.step_name}”` : who} failed: ${data.error ?? data.content ?? "no reason given"}`, "bad");
-      case "StepStarted": return line(event, `Step “${data.step_name}” begins.`, "step");
-      case "StepCompleted": return line(event, `Step “${data.step_name}” is done.`, "step");
+        return line(event, `${step ?? who} failed: ${data.error ?? data.content ?? "no reason given"}`, "bad");
+      case "StepStarted": return line(event, `${step} begins.`);
+      case "StepCompleted": return line(event, `${step} is done.`);
     }
     if (QUIET.test(isOf)) return;
-    if (/(Started|Completed|Paused|Continued|Review|Updated|Created)$/.test(isOf)) return line(event, `${inWords(isOf)}${data.step_name ? `: ${data.step_name}` : ""}`, "step");
+    if (/Paused$|Review$/.test(isOf)) return line(event, `${step ?? who} waits for a person.`, "wait");
+    if (/(Started|Completed|Continued|Updated|Created)$/.test(isOf)) {
+      return line(event, [inWords(isOf), data.step_name].filter(Boolean).join(": "));
+    }
     put(h("details", { class: "tool" }, h("summary", null, `Event ${event.type}`), h("pre", null, pretty(data))));
   }
 

@@ -11,6 +11,9 @@ import { url } from "../api.js";
  * @typedef {{event: (name: string, data: any) => void, line: (isUp: boolean, why: string) => void, refused: (why: string) => void}} Reader
  */
 
+/** The server said no, and why. */
+class Refused extends Error {}
+
 const PAUSE_MS = 1000;
 /** The server gives a sign of life every 15 seconds. */
 const SILENCE_MS = 40000;
@@ -27,7 +30,8 @@ export async function follow(path, reader, signal) {
     try {
       if (await readOnce(path, reader, seen, signal)) return;
     } catch (error) {
-      if (!signal.aborted && !document.hidden) reader.line(false, /** @type {Error} */ (error).message);
+      // What browsers say of a broken line ("Failed to fetch") helps nobody.
+      if (!signal.aborted && !document.hidden) reader.line(false, error instanceof Refused ? error.message : "");
     }
     await pause(signal);
   }
@@ -81,7 +85,7 @@ async function readOnce(path, reader, seen, signal) {
  */
 async function refusal(answer, reader) {
   const detail = await answer.json().then((body) => String(body.detail), () => `The server answered ${answer.status}.`);
-  if (answer.status === 429 || answer.status >= 500) throw new Error(detail);
+  if (answer.status === 429 || answer.status >= 500) throw new Refused(detail);
   reader.refused(detail);
   return true;
 }

@@ -7,9 +7,9 @@ import { get, part } from "../api.js";
 import { bind } from "../keys.js";
 import { every, fill, h, painter, say } from "../lib.js";
 import { go, link } from "../router.js";
-import { isActive, now, on } from "../store.js";
-import { note, waterfall } from "./run-attempts.js";
-import { details, errorPanel, stateOf } from "./run-facts.js";
+import { connection, isActive, now, on } from "../store.js";
+import { attemptsView, note } from "./run-attempts.js";
+import { details, errorPanel, output, stateOf } from "./run-facts.js";
 import { transcript } from "./run-output.js";
 import { follow } from "./run-stream.js";
 
@@ -60,10 +60,12 @@ function layout(root, run, schedule, signal) {
   const said = transcript({ isActive: isActive(run), signal });
   const state = h("span", { role: "status" });
   const actions = h("div", { class: "actions" });
-  const [decision, trouble, attempts, facts] = [h("div"), h("div"), h("div"), h("div", { class: "stack" })];
+  const attempts = attemptsView();
+  const [decision, trouble, facts, result] = [h("div"), h("div"), h("div", { class: "stack" }), h("div")];
+  const streams = !schedule || Boolean(schedule.target_type);
   const line = h("p", { class: "note warn", role: "status", hidden: true });
   const shown = { actions: "", decision: "", error: "", facts: "", attempts: "" };
-  let lostAt = 0;
+  let [lostAt, version] = [0, 0];
 
   fill(root,
     h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: link(["runs"]) }, "Runs"), " › ",
@@ -72,10 +74,11 @@ function layout(root, run, schedule, signal) {
     decision, trouble,
     h("div", { class: "run-grid" },
       h("div", { class: "stack" },
-        h("section", { class: "panel", "aria-label": "Output, live" },
-          h("header", null, h("h2", null, "What the agent says"), h("div", { class: "actions" }, said.toEnd)), line, said.body, said.listed),
-        h("section", { class: "panel", "aria-label": "Attempts" }, h("header", null, h("h2", null, "Attempts")), attempts)),
-      facts));
+        line, streams ? h("section", { class: "panel", "aria-label": "Output, live" },
+          h("header", null, h("h2", null, "What the agent says"), h("div", { class: "actions" }, said.toEnd)),
+          said.body, said.listed) : result,
+        h("section", { class: "panel", "aria-label": "Attempts" }, h("header", null, h("h2", null, "Attempts")), attempts.parts)),
+      h("div", { class: "stack" }, facts, streams ? result : null)));
 
   const once = (/** @type {keyof typeof shown} */ what, /** @type {unknown} */ of, /** @type {() => void} */ make) => {
     const key = JSON.stringify(of);
@@ -85,7 +88,7 @@ function layout(root, run, schedule, signal) {
   const runs = (/** @type {any} */ other) => other && go(link(["runs", other.schedule_id, other.id]));
 
   function paint() {
-    fill(state, stateOf(run, lostAt));
+    fill(state, stateOf(run, lost()));
     once("actions", [isActive(run), run.status === "paused", run.cancel_requested], () => {
       const hadFocus = actions.contains(document.activeElement);
       fill(actions, buttons(run, schedule, runs));
@@ -96,22 +99,34 @@ function layout(root, run, schedule, signal) {
       fill(decision, decisionPanel && run.status === "paused" ? decisionPanel(run, page.run) : null);
     });
     once("error", [run.status, run.error, run.reason], () => fill(trouble, run.status === "paused" ? null : errorPanel(run, signal)));
-    once("facts", { ...run, attempts: 0 }, () => fill(facts, details(run, schedule)));
+    once("facts", [version, said.hasText()], () => {
+      fill(facts, details(run, schedule));
+      fill(result, output(run, !said.hasText()));
+    });
     paintAttempts();
-    say(said.empty, isActive(run) ? "It has said nothing yet." : "Nothing was streamed: plain endpoints answer all at once, and old events are not kept.");
+    say(said.empty, isActive(run) ? "It has said nothing yet." : "What it said is no longer kept.");
   }
-  const paintAttempts = () => once("attempts", [run.attempts, [...told], isActive(run) && Math.floor(now() / 1000)], () => fill(attempts, waterfall(run, told)));
+  const lost = () => lostAt || (connection.state === "away" ? connection.since : 0);
+  const paintAttempts = painter(() => once("attempts", [run.attempts, [...told], lost(), isActive(run) && Math.floor(now() / 1000)],
+    () => attempts.paint(run, told, lost())), 500, signal);
   const ask = painter(paint, 200, signal);
-  every(() => isActive(run) && !lostAt && paintAttempts(), 1000, signal);
+  every(() => isActive(run) && !lost() && paintAttempts(), 1000, signal);
   on("connection", ask, signal);
-  const press = (/** @type {string} */ key) => () => /** @type {HTMLElement | null} */ (root.querySelector(`[data-shortcut="${key}"]:not(:disabled)`))?.click();
-  bind(signal, "Run", [["r", "run again", press("r")], ["e", "run again with another payload", press("e")], ["x", "cancel", press("x")], ["a", "approve", press("a")]]);
+  const press = (/** @type {string} */ key) => () =>
+    /** @type {HTMLElement | null} */ (root.querySelector(`[data-shortcut="${key}"]:not(:disabled)`))?.click();
+  bind(signal, "Run", [["r", "run again", press("r")], ["e", "run again with another payload", press("e")], ["x", "cancel", press("x")],
+    ["a", "approve", press("a")]]);
 
   const page = {
     /** @param {any} newer */
     run(newer) {
       if (!newer) return;
+      if (isActive(newer) && newer.attempt === run.attempt && newer.worker && run.worker && newer.worker !== run.worker) {
+        said.add({ seq: 0, attempt: newer.attempt, at: new Date(now()).toISOString(), type: "takeover",
+          data: { worker: newer.worker, before: run.worker } });
+      }
       run = newer;
+      version++;
       ask();
     },
     /** @param {import("./run-stream.js").RunEvent} event */
@@ -140,11 +155,16 @@ function layout(root, run, schedule, signal) {
  */
 function buttons(run, schedule, watch) {
   const shortcut = (/** @type {HTMLElement} */ button, /** @type {string} */ key) => (button.setAttribute("data-shortcut", key), button);
-  const commands = () => (isActive(run) ? [cancel(run), ...(run.status === "paused" ? [decide(run, true), decide(run, false)] : [])] : [retry(run)]);
+  const commands = () => {
+    if (!isActive(run)) return [retry(run)];
+    return run.status === "paused" ? [decide(run, true), decide(run, false), cancel(run)] : [cancel(run)];
+  };
   if (isActive(run)) {
-    return [run.cancel_requested ? h("span", { class: "dim" }, "Is being cancelled …") : shortcut(actionButton(cancel(run), { class: "danger" }), "x"), commandsButton(commands)];
+    return [run.cancel_requested ? h("span", { class: "dim" }, "Is being cancelled …")
+      : shortcut(actionButton(cancel(run), { class: "danger" }), "x"), commandsButton(commands)];
   }
-  const edit = h("button", { type: "button", title: "Key: e", "data-shortcut": "e", onclick: async () => watch(await (await import("./run-again.js")).editAndRunAgain(run, schedule)) }, "Edit payload and run again");
+  const edit = h("button", { type: "button", title: "Key: e", "data-shortcut": "e", onclick: async () =>
+    watch(await (await import("./run-again.js")).editAndRunAgain(run, schedule)) }, "Edit payload and run again");
   return schedule
     ? [shortcut(actionButton(retry(run), { class: "primary", after: watch }), "r"), edit, commandsButton(commands)]
     : [h("span", { class: "dim" }, "Its schedule is gone, so it cannot be run again.")];

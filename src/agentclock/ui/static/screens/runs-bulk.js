@@ -4,7 +4,7 @@
  */
 import { post } from "../api.js";
 import { confirmed, dialog } from "../dialogs.js";
-import { counted } from "../format.js";
+import { counted, number } from "../format.js";
 import { fill, h, say } from "../lib.js";
 import { link } from "../router.js";
 import { mark } from "../status.js";
@@ -12,6 +12,8 @@ import { mark } from "../status.js";
 /** @typedef {{schedule_id: string, id: string, name: string}} One */
 /** So many in one request: there is something to see, and "Stop" stops. */
 const CHUNK = 25;
+/** So many of a kind the server runs again at once. */
+const MOST = 1000;
 
 /**
  * Answers how many were done, null if none was tried.
@@ -20,8 +22,10 @@ const CHUNK = 25;
  */
 export async function bulk(verb, runs) {
   const what = verb === "cancel" ? "Cancel" : "Run again";
-  const text = verb === "cancel" ? "Their agents are told to stop. This cannot be taken back." : "Each gets another run with the payload that it had.";
-  if (!runs.length || !(await confirmed(`${what}: ${counted(runs.length, "run")}?`, text, what, { danger: verb === "cancel" }))) return null;
+  const text = verb === "cancel" ? "Their agents are told to stop. This cannot be taken back."
+    : "Each gets another run with the payload that it had.";
+  const question = `${what}: ${counted(runs.length, "run")}?`;
+  if (!runs.length || !(await confirmed(question, text, what, { danger: verb === "cancel" }))) return null;
   const chunks = [];
   for (let at = 0; at < runs.length; at += CHUNK) {
     const part = runs.slice(at, at + CHUNK);
@@ -36,9 +40,11 @@ export async function bulk(verb, runs) {
  * @param {number} count
  */
 export async function retryGroup(group, count) {
-  const text = "Each of these failures within the time shown gets another run with the payload that it had.";
-  if (!(await confirmed(`Run again: ${counted(count, "run")}?`, text, "Run all again"))) return null;
-  return work("Run again", "retry", [group], count, new Map());
+  const which = count > MOST ? `The newest ${number(MOST)} of these failures` : "All of these failures";
+  const text = `${which} within the time shown get another run, each with the payload that it had.`;
+  const some = Math.min(count, MOST);
+  if (!(await confirmed(`Run again: ${counted(some, "run")}?`, text, "Run all again"))) return null;
+  return work("Run again", "retry", [group], some, new Map());
 }
 
 /**
@@ -51,7 +57,7 @@ export async function retryGroup(group, count) {
 async function work(title, verb, bodies, count, known) {
   const sums = { done: 0, failed: 0, stopped: false };
   const bar = h("progress", { max: count, "aria-label": title });
-  const summary = h("p", { role: "status" }, `0 of ${count}`);
+  const summary = h("p", { role: "status" }, "Working …");
   const list = h("ol", { class: "rows plain bulk-results", tabindex: "0", role: "group", "aria-label": "Results" });
   const button = h("button", { type: "button", class: "primary" }, "Stop");
   const shown = dialog(`${title}: ${counted(count, "run")}`, (close) => {
@@ -75,7 +81,8 @@ async function work(title, verb, bodies, count, known) {
     say(summary, `${sums.done + sums.failed} of ${count}`);
   }
   const left = count - sums.done - sums.failed;
-  say(summary, [`${sums.done} done`, sums.failed && `${sums.failed} refused`, left > 0 && `${left} not tried`].filter(Boolean).join(", ") + ".");
+  const parts = [`${sums.done} done`, sums.failed && `${sums.failed} refused`, left > 0 && `${left} not tried`];
+  say(summary, `${parts.filter(Boolean).join(", ")}.`);
   fill(button, "Close");
   await shown;
   return sums.done;

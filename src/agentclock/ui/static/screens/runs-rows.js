@@ -15,13 +15,17 @@ import { CAUSES, stateOf } from "./run-facts.js";
  */
 export function makeRow(run, { isChosen, choose }) {
   const name = run.schedule_name ?? "a deleted schedule";
-  const box = h("input", { type: "checkbox", checked: isChosen, "aria-label": `Select the run of ${name}, ${dateTime(run.fire_at)}`, onchange: () => choose(run, box.checked) });
+  const box = h("input", { type: "checkbox", checked: isChosen, "aria-label": `Select the run of ${name}, ${dateTime(run.fire_at)}`,
+    onchange: () => choose(run, box.checked) });
   const row = h("tr", { class: run.isNew ? "is-new" : null },
     h("td", null, box), h("td", { "data-label": "Status", class: "nowrap" }),
     h("td", { "data-label": "Schedule", class: "run-of" }, h("a", { href: link(["runs", run.schedule_id, run.id]) }, name)),
-    h("td", { "data-label": "Due", class: "nowrap" }, h("time", { datetime: run.fire_at, title: fromNow(run.fire_at) }, dateTime(run.fire_at)), run.fire_count > 1 ? h("span", { class: "dim" }, ` ×${run.fire_count}`) : null),
+    h("td", { "data-label": "Due", class: "nowrap" },
+      h("time", { datetime: run.fire_at, title: fromNow(run.fire_at) }, dateTime(run.fire_at)),
+      run.fire_count > 1 ? h("span", { class: "dim" }, ` ×${run.fire_count}`) : null),
     h("td", { "data-label": "Late", class: "num" }), h("td", { "data-label": "Took", class: "num" }),
-    h("td", { "data-label": "Cause", class: "nowrap" }, CAUSES[run.cause] ?? run.cause), h("td", { "data-label": "Note", class: "run-note" }), h("td", { "data-label": "Actions", class: "nowrap" }));
+    h("td", { "data-label": "Cause", class: "nowrap" }, CAUSES[run.cause] ?? run.cause),
+    h("td", { "data-label": "Note", class: "run-note" }), h("td", { "data-label": "Actions", class: "nowrap" }));
   paintRow(row, run);
   return row;
 }
@@ -40,7 +44,8 @@ export function paintRow(row, run) {
   }
   say(late, run.lateness_ms === null || run.lateness_ms === undefined ? "" : duration(run.lateness_ms));
   const length = run.duration_ms ?? (run.status === "running" && !isAway ? now() - ms(run.started_at) : null);
-  say(took, length === null || !Number.isFinite(length) ? "" : duration(run.status === "running" ? Math.max(0, Math.floor(length / 1000) * 1000) : length));
+  say(took, length === null || !Number.isFinite(length) ? ""
+    : duration(run.status === "running" ? Math.max(0, Math.floor(length / 1000) * 1000) : length));
   say(about, noteOf(run));
 }
 
@@ -54,7 +59,8 @@ function noteOf(run) {
 function button(run) {
   const about = `run of ${run.schedule_name ?? "a deleted schedule"}, ${dateTime(run.fire_at)}`;
   if (isActive(run) && run.cancel_requested) return h("span", { class: "dim" }, "Is being cancelled");
-  const made = isActive(run) ? actionButton(cancel(run), { small: true, class: "", about }) : actionButton(retry(run), { small: true, about });
+  const made = isActive(run) ? actionButton(cancel(run), { small: true, class: "", about })
+    : actionButton(retry(run), { small: true, about });
   made.dataset.act = isActive(run) ? "cancel" : "retry";
   return made;
 }

@@ -2,20 +2,20 @@
  * All runs, newest first, kept up to date; filters and pages stand in the address.
  * @module
  */
-import { get, withQuery } from "../api.js";
-import { number } from "../format.js";
+import { get } from "../api.js";
+import { counted, number } from "../format.js";
 import { bind, listKeys } from "../keys.js";
 import { debounced, every, fill, h, keyed, painter, say } from "../lib.js";
-import { currentRoute, go, link, refine } from "../router.js";
-import { STATUSES, mark, word } from "../status.js";
+import { currentRoute, go, link } from "../router.js";
 import { isActive, may, on, runs as live } from "../store.js";
-import { CAUSES } from "./run-facts.js";
-import { rangeOf, rangePicker, searchField } from "./runs-range.js";
+import { fits, showFilters, withList } from "./runs-filters.js";
+import { rangeOf } from "./runs-range.js";
 import { makeRow, paintRow } from "./runs-rows.js";
 
 const ROWS = 50;
-/** New ones that come while one looks are put on top, up to so many. */
-const MOST_ROWS = 150;
+/** New ones that come while one looks are put on top, up to so many at a time and in all; more wait until they are asked for. */
+const AT_A_TIME = 8;
+const MOST_ROWS = 120;
 
 /**
  * @param {HTMLElement} root
@@ -25,38 +25,56 @@ const MOST_ROWS = 150;
 export async function show(root, route, signal) {
   /** @type {any[]} */
   let rows = [];
-  let loads = 0;
+  /** New ones, not shown yet. @type {Map<string, any>} */
+  const fresh = new Map();
+  let [loads, isLoaded] = [0, false];
   const chosen = /** @type {Set<string>} */ (new Set());
   const body = h("tbody");
   const all = h("input", { type: "checkbox", "aria-label": "Select all rows" });
   const [filters, summary] = [h("div", { class: "filters" }), h("span", { class: "dim", role: "status" })];
   const pages = h("nav", { class: "actions pages", "aria-label": "Pages" });
+  const more = h("button", { type: "button", class: "small", hidden: true, onclick: () => load() });
   const bar = h("div", { class: "actions bulk", role: "group", "aria-label": "Selected runs", hidden: true });
   const heads = ["Status", "Schedule", "Due", "Late", "Took", "Cause", "Note", "Actions"];
-  fill(root, h("div", { class: "head" }, h("h1", null, "Runs"), summary), filters, bar,
+  fill(root, h("div", { class: "head" }, h("h1", null, "Runs"), summary, more), filters, bar,
     h("div", { class: "panel flush" }, h("table", { class: "cards runs" }, h("caption", { class: "visually-hidden" }, "Runs, newest first"),
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, all), heads.map((text) => h("th", { scope: "col", class: /Late|Took/.test(text) ? "num" : null }, text)))), body)),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, all),
+        heads.map((text) => h("th", { scope: "col", class: /Late|Took/.test(text) ? "num" : null }, text)))), body)),
     pages);
 
   const paint = painter(() => {
+    showFresh();
     keyed(body, rows, (run) => run.id, (run) => makeRow(run, { isChosen: chosen.has(run.id), choose }), paintRow);
-    if (!rows.length) fill(body, h("tr", null, h("td", { colspan: 9, class: "empty" }, h("p", null, "No runs here. Widen the time, or take a filter away."))));
-  }, 200, signal);
+    if (!rows.length && isLoaded) fill(body, wide("empty", "No runs here. Widen the time, or take a filter away."));
+  }, 500, signal);
+
+  /** Nothing moves under the hands of somebody who reads further down, or selects. */
+  function showFresh() {
+    if (fresh.size <= AT_A_TIME && !chosen.size && scrollY < 200 && more.hidden) {
+      rows = [...[...fresh.values()].reverse(), ...rows].slice(0, MOST_ROWS);
+      fresh.clear();
+    }
+    more.hidden = !fresh.size;
+    say(more, `Show ${counted(fresh.size, "new run")}`);
+  }
 
   async function load() {
     const { query } = currentRoute();
     const mine = ++loads;
     const path = withList("/runs", { status: query.get("status"), cause: query.get("cause") }, {
-      q: query.get("q"), since: rangeOf(query).from, until: rangeOf(query).to, limit: ROWS, cursor: query.get("cursor"), schedule_id: query.get("schedule_id") });
+      q: query.get("q"), schedule_id: query.get("schedule_id"), since: rangeOf(query).from, until: rangeOf(query).to,
+      limit: ROWS, cursor: query.get("cursor") });
     try {
       const found = await get(path, { signal });
       if (mine !== loads) return;
       rows = found.data;
+      isLoaded = true;
+      fresh.clear();
       say(summary, `${number(found.meta.total_count)} in all`);
       showPages(found.meta.next_cursor, query.has("cursor"));
       paint();
     } catch (error) {
-      if (!signal.aborted) fill(body, h("tr", null, h("td", { colspan: 9, class: "error" }, /** @type {Error} */ (error).message)));
+      if (!signal.aborted) fill(body, wide("error", /** @type {Error} */ (error).message));
     }
   }
 
@@ -69,14 +87,15 @@ export async function show(root, route, signal) {
       else changed.delete("cursor");
       return link(path, changed);
     };
-    fill(pages, isOlder ? h("a", { class: "button", href: to(null) }, "Newest") : null, next ? h("a", { class: "button", href: to(next), rel: "next" }, "Older →") : null);
+    fill(pages, isOlder ? h("a", { class: "button", href: to(null) }, "Newest") : null,
+      next ? h("a", { class: "button", href: to(next), rel: "next" }, "Older →") : null);
   }
 
   /** @param {any} run */
   function hear(run) {
     const at = rows.findIndex((row) => row.id === run.id);
     if (at >= 0) rows[at] = { ...rows[at], ...run };
-    else if (fits(run, currentRoute().query)) rows = [{ ...run, isNew: true }, ...rows].slice(0, MOST_ROWS);
+    else if (fresh.has(run.id) || fits(run, currentRoute().query)) fresh.set(run.id, { ...run, isNew: true });
     else return;
     paint();
   }
@@ -99,15 +118,22 @@ export async function show(root, route, signal) {
     all.indeterminate = some.length > 0 && some.length < rows.length;
     const act = async (/** @type {"cancel" | "retry"} */ verb, /** @type {any[]} */ which) => {
       const { bulk } = await import("./runs-bulk.js");
-      if ((await bulk(verb, which.map((run) => ({ id: run.id, schedule_id: run.schedule_id, name: run.schedule_name ?? run.id })))) === null) return;
+      const done = await bulk(verb, which.map((run) => ({ id: run.id, schedule_id: run.schedule_id, name: run.schedule_name ?? run.id })));
+      if (done === null) return;
       clear();
       void load();
     };
     const [active, over] = [some.filter(isActive), some.filter((run) => !isActive(run))];
-    const button = (/** @type {string} */ text, /** @type {any[]} */ which, /** @type {"cancel" | "retry"} */ verb, /** @type {boolean} */ allowed) =>
-      h("button", { type: "button", disabled: !which.length || !allowed, class: verb === "cancel" ? "danger" : null, onclick: () => act(verb, which) }, `${text} (${which.length})`);
+    const button = (/** @type {string} */ text, /** @type {any[]} */ which, /** @type {"cancel" | "retry"} */ verb,
+      /** @type {boolean} */ allowed) =>
+      h("button", { type: "button", disabled: !which.length || !allowed, class: verb === "cancel" ? "danger" : null,
+        onclick: (/** @type {MouseEvent} */ event) => {
+        /** @type {HTMLButtonElement} */ (event.currentTarget).disabled = true;
+        void act(verb, which).then(showBar);
+      } }, `${text} (${which.length})`);
     fill(bar, h("b", null, `${some.length} selected`), button("Run again", over, "retry", may("schedules:write")),
-      button("Cancel", active, "cancel", may("runs:cancel") || may("schedules:write")), h("button", { type: "button", onclick: clear }, "Clear"));
+      button("Cancel", active, "cancel", may("runs:cancel") || may("schedules:write")),
+        h("button", { type: "button", onclick: clear }, "Clear"));
   }
   function clear() {
     chosen.clear();
@@ -117,7 +143,8 @@ export async function show(root, route, signal) {
 
   const current = listKeys(signal, () => Array.from(body.querySelectorAll("tr[data-key]")));
   const press = (/** @type {string} */ selector) => () => /** @type {HTMLElement | null} */ (current()?.querySelector(selector))?.click();
-  bind(signal, "List", [["s", "select the row", press("input")], ["r", "run again", press("[data-act=retry]")], ["x", "cancel", press("[data-act=cancel]")],
+  bind(signal, "List", [["s", "select the row", press("input")], ["r", "run again", press("[data-act=retry]")],
+    ["x", "cancel", press("[data-act=cancel]")],
     ["e", "run again with another payload", async () => {
       const run = rows.find((row) => row.id === current()?.getAttribute("data-key"));
       const made = run && !isActive(run) && (await (await import("./run-again.js")).editAndRunAgain(run));
@@ -142,48 +169,5 @@ export async function show(root, route, signal) {
   };
 }
 
-/**
- * A query in which some names come several times.
- * @param {string} path @param {Record<string, string | null>} lists @param {Record<string, unknown>} single
- */
-function withList(path, lists, single) {
-  const base = withQuery(path, single);
-  const more = Object.entries(lists).flatMap(([name, text]) => (text ? text.split(",").map((value) => `${name}=${encodeURIComponent(value)}`) : []));
-  return more.length ? `${base}${base.includes("?") ? "&" : "?"}${more.join("&")}` : base;
-}
-
-/** Whether a run that was just heard of belongs on this page. @param {any} run @param {URLSearchParams} query */
-function fits(run, query) {
-  const among = (/** @type {string} */ name) => !query.get(name) || query.get(name)?.split(",").includes(run[name]);
-  const { to } = rangeOf(query);
-  return !query.has("cursor") && !to && among("status") && among("cause") && (!query.get("schedule_id") || query.get("schedule_id") === run.schedule_id) &&
-    (run.schedule_name ?? "").toLowerCase().includes((query.get("q") ?? "").toLowerCase());
-}
-
-/** Keeps the focus where it is. @param {HTMLElement} place @param {URLSearchParams} query */
-function showFilters(place, query) {
-  const active = new Set((query.get("status") ?? "").split(",").filter(Boolean));
-  if (!place.firstChild) {
-    const cause = h("select", { "data-of": "cause", onchange: () => refine({ cause: cause.value, cursor: null }) },
-      h("option", { value: "" }, "Any"), Object.entries(CAUSES).map(([value, text]) => h("option", { value }, text)));
-    place.append(searchField(query, "Schedule"), h("div", { class: "filters range" }), h("label", null, "Cause", cause),
-      h("div", { class: "actions states", role: "group", "aria-label": "Status" }, STATUSES.map((status) =>
-        h("button", { type: "button", class: "small", "data-status": status, onclick: () => toggle(status) }, mark(status), word(status)))));
-  }
-  /** @type {HTMLSelectElement} */ (place.querySelector("[data-of=cause]")).value = query.get("cause") ?? "";
-  for (const button of place.querySelectorAll("[data-status]")) button.setAttribute("aria-pressed", String(active.has(button.getAttribute("data-status") ?? "")));
-  const range = /** @type {HTMLElement} */ (place.querySelector(".range"));
-  if (range.dataset.of !== `${query.get("range")} ${query.get("from")} ${query.get("to")}`) {
-    const at = Array.from(range.querySelectorAll("input, select")).indexOf(/** @type {Element} */ (document.activeElement));
-    fill(range, rangePicker(query, "", "All time"));
-    range.dataset.of = `${query.get("range")} ${query.get("from")} ${query.get("to")}`;
-    if (at >= 0) /** @type {HTMLElement[]} */ (Array.from(range.querySelectorAll("input, select")))[at]?.focus();
-  }
-}
-
-/** @param {string} status */
-function toggle(status) {
-  const active = new Set((currentRoute().query.get("status") ?? "").split(",").filter(Boolean));
-  if (!active.delete(status)) active.add(status);
-  refine({ status: [...active].join(","), cursor: null });
-}
+/** A row of words. @param {string} kind @param {string} text */
+const wide = (kind, text) => h("tr", null, h("td", { colspan: 9, class: kind }, h("p", null, text)));

@@ -14,8 +14,9 @@ export function show(root, page, signal) {
   const audit = h("div", { class: "reserve" });
   fill(root, h("section", { class: "panel" }, h("header", null, h("h2", null, "Versions")), revisions),
     h("section", { class: "panel" }, h("header", null, h("h2", null, "Audit")), audit));
-  const paged = (/** @type {HTMLElement} */ place, /** @type {(after: any) => Promise<{rows: any[], next: any}>} */ fetchMore, /** @type {(row: any) => HTMLElement} */ make, /** @type {string} */ nothing) => {
-    const list = h("ol", { class: "plain rows" });
+  const paged = (/** @type {HTMLElement} */ place, /** @type {(after: any) => Promise<{rows: any[], next: any}>} */ fetchMore,
+    /** @type {(row: any) => HTMLElement} */ make, /** @type {string} */ nothing) => {
+    const list = h("ul", { class: "plain rows" });
     const more = h("button", { type: "button", hidden: true }, "Older");
     let next = /** @type {any} */ (null);
     const load = async () => {
@@ -26,14 +27,16 @@ export function show(root, page, signal) {
         more.hidden = next === null;
         fill(place, list.childElementCount ? list : h("p", { class: "dim" }, nothing), more);
       } catch (error) {
-        if (!signal.aborted) fill(place, h("p", { class: error instanceof ApiError && error.status === 409 ? "dim" : "error" }, /** @type {Error} */ (error).message));
+        if (!signal.aborted) fill(place, h("p", { class: error instanceof ApiError && error.status === 409 ? "dim" : "error" },
+          /** @type {Error} */ (error).message));
       }
     };
     more.addEventListener("click", () => void load());
     return { load, again: () => (list.replaceChildren(), (next = null), load()) };
   };
   const ofRevisions = paged(revisions, async (after) => {
-    const { data, next_before_version: next } = await get(withQuery(`${page.path}/revisions`, { limit: 20, before_version: after }), { signal });
+    const { data, next_before_version: next } = await get(withQuery(`${page.path}/revisions`, { limit: 20, before_version: after }),
+      { signal });
     return { rows: data, next };
   }, version, "No version is on record.");
   const ofAudit = paged(audit, async (after) => {
@@ -48,12 +51,16 @@ export function show(root, page, signal) {
 /** @param {any} row */
 function version(row) {
   const changes = Object.entries(row.changes);
-  return h("li", null, h("strong", null, `Version ${row.version}`), h("span", null, row.kind), h("span", { class: "dim" }, row.by ? `by ${row.by}` : "nobody said by whom"),
+  return h("li", null, h("strong", null, `Version ${row.version}`), h("span", null, row.kind),
+    h("span", { class: "dim" }, row.by ? `by ${row.by}` : "nobody said by whom"),
     h("time", { class: "dim", datetime: row.at, title: dateTime(row.at) }, `${dateTime(row.at)} (${fromNow(row.at)})`),
-    row.compared_with !== null && changes.length > 0 && h("table", { class: "diff cards" }, h("caption", { class: "visually-hidden" }, `What version ${row.version} changed`),
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, "Before"), h("th", { scope: "col" }, "After"))),
+    row.compared_with !== null && changes.length > 0 && h("table", { class: "diff cards" },
+      h("caption", { class: "visually-hidden" }, `What version ${row.version} changed`),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, "Before"),
+        h("th", { scope: "col" }, "After"))),
       h("tbody", null, changes.map(([name, change]) => h("tr", null, h("th", { scope: "row" }, fieldName(name)),
-        h("td", { "data-label": "Before" }, h("del", null, shown(change.from))), h("td", { "data-label": "After" }, h("ins", null, shown(change.to))))))));
+        h("td", { "data-label": "Before" }, h("del", null, shown(change.from))),
+          h("td", { "data-label": "After" }, h("ins", null, shown(change.to))))))));
 }
 
 /** @param {unknown} value */

@@ -11,8 +11,10 @@ import { h } from "../lib.js";
  */
 export function firesTable({ timezone, fires }, caption) {
   const sameZone = timezone === viewerZone;
-  return h("div", { class: "table-wrap", tabindex: "0", role: "group", "aria-label": caption }, h("table", { class: "fires" }, h("caption", null, caption),
-    h("thead", null, h("tr", null, h("th", { scope: "col" }, timezone), h("th", { scope: "col" }, "Offset"), !sameZone && h("th", { scope: "col" }, `${viewerZone} (you)`))),
+  return h("div", { class: "table-wrap", tabindex: "0", role: "group", "aria-label": caption },
+    h("table", { class: "fires" }, h("caption", null, caption),
+    h("thead", null, h("tr", null, h("th", { scope: "col" }, timezone), h("th", { scope: "col" }, "Offset"),
+      !sameZone && h("th", { scope: "col" }, `${viewerZone} (you)`))),
     h("tbody", null, fires.map((fire, at) => {
       const isShift = at > 0 && fires[at - 1]?.offset !== fire.offset;
       const [there, here] = [dateTime(fire.utc, timezone), dateTime(fire.utc)];

@@ -20,7 +20,8 @@ export function show(root, page, signal) {
   const query = () => page.route.query;
   const zone = page.schedule.timezone;
   const choice = (/** @type {string} */ name, /** @type {string} */ label, /** @type {[string, string][]} */ options) => {
-    const select = h("select", { onchange: () => refine({ [name]: select.value, page: null }) }, options.map(([value, text]) => h("option", { value }, text)));
+    const select = h("select", { onchange: () => refine({ [name]: select.value, page: null }) },
+      options.map(([value, text]) => h("option", { value }, text)));
     select.value = query().get(name) ?? "";
     return h("label", null, label, select);
   };
@@ -32,12 +33,14 @@ export function show(root, page, signal) {
   const place = h("span", { class: "dim" });
   const at = () => Math.max(1, Number.parseInt(query().get("page") ?? "1", 10) || 1);
   fill(root, h("section", { class: "panel" }, h("header", null, h("h2", null, "Run by run"),
-    h("div", { class: "actions filters" }, choice("measure", "Shown", Object.entries(MEASURES).map(([key, { name }]) => [key === "duration_ms" ? "" : key, name])))), graph),
+    h("div", { class: "actions filters" }, choice("measure", "Shown", Object.entries(MEASURES).map(([key, { name }]) =>
+      [key === "duration_ms" ? "" : key, name])))), graph),
   h("section", { class: "panel" }, h("header", null, h("h2", null, "History")), h("div", { class: "filters" },
     choice("status", "State", [["", "All"], ...STATUSES.map((status) => /** @type {[string, string]} */ ([status, word(status)]))]),
     choice("cause", "Cause", [["", "All"], ...Object.entries(CAUSES)])),
   h("table", { class: "cards" }, h("caption", { class: "visually-hidden" }, "Runs, newest first"), h("thead", null, h("tr", null,
-    ["Fire time", "State", "Cause"].map((text) => h("th", { scope: "col" }, text)), ["Attempts", "Duration", "Lateness"].map((text) => h("th", { scope: "col", class: "num" }, text)),
+    ["Fire time", "State", "Cause"].map((text) => h("th", { scope: "col" }, text)),
+      ["Attempts", "Duration", "Lateness"].map((text) => h("th", { scope: "col", class: "num" }, text)),
     h("th", { scope: "col" }, "Note"))), body), empty, h("nav", { class: "actions pages", "aria-label": "Pages" }, before, place, after)));
   listKeys(signal, () => [...body.rows]);
 
@@ -48,20 +51,23 @@ export function show(root, page, signal) {
     shownMeasure = measure;
     drawnAt = Date.now();
     try {
-      const { series } = await get(`${page.path}/statistics`, { signal });
+      const { series } = await get(page.statisticsPath, { signal });
       if (graph.contains(document.activeElement) && Date.now() - drawnAt > 1000) return; // somebody is reading it
-      fill(graph, series?.run_id.length ? chart(page.id, series, MEASURES[measure] ? measure : "duration_ms", zone) : h("p", { class: "dim" }, "No run has ended yet."));
+      fill(graph, series?.run_id.length ? chart(page.id, series, MEASURES[measure] ? measure : "duration_ms", zone)
+        : h("p", { class: "dim" }, "No run has ended yet."));
     } catch (error) {
       if (!signal.aborted) fill(graph, h("p", { class: "error" }, /** @type {Error} */ (error).message));
     }
   };
   const load = async () => {
     try {
-      const { data, meta } = await get(withQuery(`${page.path}/runs`, { status: query().get("status"), cause: query().get("cause"), limit: PAGE, page: at() }), { signal });
+      const { data, meta } = await get(withQuery(`${page.path}/runs`, { status: query().get("status"), cause: query().get("cause"),
+        limit: PAGE, page: at() }), { signal });
       for (const run of data) rows.set(run.id, run);
       keyed(body, data, (run) => run.id, (run) => fillRow(h("tr"), page, run), (row, run) => void fillRow(row, page, run));
       empty.hidden = data.length > 0;
-      say(empty, query().get("status") || query().get("cause") ? "No run is like that." : "No run yet. Run it now, or wait for its next fire.");
+      say(empty, query().get("status") || query().get("cause") ? "No run is like that."
+        : "No run yet. Run it now, or wait for its next fire.");
       before.disabled = at() <= 1;
       after.disabled = at() >= meta.total_pages;
       say(place, data.length ? `${counted(meta.total_count, "entry", "entries")}, page ${at()} of ${meta.total_pages}` : "");
@@ -110,9 +116,12 @@ function fillRow(row, page, run) {
     h("td", { "data-label": "State" }, badge(run.status), run.fire_count > 1 && ` × ${run.fire_count}`),
     h("td", { "data-label": "Cause" }, /** @type {Record<string, string>} */ (CAUSES)[run.cause] ?? run.cause),
     h("td", { class: "num", "data-label": "Attempts" }, run.attempt),
-    h("td", { class: "num", "data-label": "Duration" }, run.status === "running" && run.started_at ? `since ${fromNow(ms(run.started_at)).replace(" ago", "")}` : duration(took)),
+    h("td", { class: "num", "data-label": "Duration" }, run.status === "running" && run.started_at
+      ? `since ${fromNow(ms(run.started_at)).replace(" ago", "")}` : duration(took)),
     h("td", { class: "num", "data-label": "Lateness" }, duration(run.lateness_ms)),
-    h("td", { class: "small note-cell" }, run.error ? h("span", { class: "error" }, shortened(run.error)) : run.reason ?? (run.retry_of ? h("a", { href: link(["runs", page.id, run.retry_of]) }, "done again") : "")),
+    h("td", { class: "small note-cell" }, run.error ? h("span", { class: "error" }, shortened(run.error))
+      : run.reason ?? (run.retry_of ? h("a", { href: link(["runs", page.id, run.retry_of]) }, "done again") : ""),
+      ["skipped", "missed"].includes(run.status) && [" ", h("a", { href: link(["schedules", page.id], { at: run.fire_at }) }, "Why?")]),
   ]);
   return row;
 }

@@ -9,7 +9,8 @@ import { link, refine } from "../router.js";
 import { word } from "../status.js";
 import { firesTable } from "./schedule-fires.js";
 import { localIn } from "./schedule-zones.js";
-import { strip, summary, withRun, refill } from "./schedules-row.js";
+import { refill } from "./schedules-row.js";
+import { strip, summary, withRun } from "./schedules-strip.js";
 
 const RECENT = 50;
 
@@ -20,11 +21,14 @@ export function show(root, page, signal) {
   const recent = h("div");
   /** @type {any[]} */
   let rows = [];
-  const drawRecent = () => refill(recent, rows.map((run) => [run.id, run.status]), () => [strip(page.schedule, rows), h("span", { class: "small dim block" }, summary(rows.slice(0, 12)))]);
-  fill(root, h("div", { class: "grid" },
+  const drawRecent = () => refill(recent, rows.map((run) => [run.id, run.status]),
+    () => [strip(page.schedule, rows), h("span", { class: "small dim block" }, summary(rows.slice(0, 12)))]);
+  const line = h("section", { class: "panel reserve" });
+  fill(root, line, h("div", { class: "grid" },
     h("section", { class: "panel" }, h("header", null, h("h2", null, "Next fires")), fires),
     h("div", { class: "stack" }, why.element,
-      h("section", { class: "panel" }, h("header", null, h("h2", null, "Last runs"), h("div", { class: "actions" }, h("a", { href: link(["schedules", page.id], { tab: "history" }) }, "History"))), recent))));
+      h("section", { class: "panel" }, h("header", null, h("h2", null, "Last runs"),
+        h("div", { class: "actions" }, h("a", { href: link(["schedules", page.id], { tab: "history" }) }, "History"))), recent))));
   const update = async () => {
     why.update();
     try {
@@ -32,7 +36,8 @@ export function show(root, page, signal) {
       rows = found.data;
       drawRecent();
       why.suggest(rows);
-      fill(fires, shown.fires.length ? firesTable(shown, page.schedule.enabled ? `The next ${shown.fires.length}, by the clock that fires them` : "These it would fire if it were resumed")
+      fill(fires, shown.fires.length ? firesTable(shown, page.schedule.enabled
+        ? `The next ${shown.fires.length}, by the clock that fires them` : "These it would fire if it were resumed")
         : h("p", { class: "dim" }, "Nothing is due by itself: it runs when it is triggered."),
       page.schedule.max_runs && h("p", { class: "small dim" }, `It fires ${page.schedule.max_runs} times in all.`));
     } catch (error) {
@@ -40,8 +45,12 @@ export function show(root, page, signal) {
     }
   };
   void update();
+  void import("./timeline.js").then(({ timeline }) => {
+    if (!signal.aborted) void timeline(line, { signal, query: { name: page.schedule.name }, lanes: 200, only: page.id, compact: true });
+  });
   return { update, hear: (run) => {
-    if (run && (run.completed_at || run.status === "running" || !rows.some((other) => other.id === run.id))) (rows = withRun(rows, run, RECENT)), drawRecent();
+    if (run && (run.completed_at || run.status === "running" || !rows.some((other) => other.id === run.id))) (rows = withRun(rows, run,
+      RECENT)), drawRecent();
   } };
 }
 
@@ -64,7 +73,8 @@ class WhyBox {
     this.answer = h("div", { class: "answer", "aria-live": "polite" });
     this.asked = "";
     this.element = h("section", { class: "panel" }, h("header", null, h("h2", null, "Why did it not run?")),
-      h("form", { class: "filters", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), refine({ at: this.input.value || "now" })) },
+      h("form", { class: "filters", onsubmit: (/** @type {Event} */ event) =>
+        (event.preventDefault(), refine({ at: this.input.value || "now" })) },
         h("label", null, `Time in ${page.schedule.timezone}`, this.input), h("button", { type: "submit", class: "primary" }, "Ask"),
         h("label", null, "or one of the last", this.past)), this.answer);
   }
@@ -74,7 +84,8 @@ class WhyBox {
     const zone = this.page.schedule.timezone;
     const value = this.past.value;
     fill(this.past, h("option", { value: "" }, "Choose …"),
-      rows.map((run) => h("option", { value: run.fire_at }, `${dateTime(run.fire_at, zone)} – ${word(run.status)}${run.fire_count > 1 ? ` (${run.fire_count} fires)` : ""}`)));
+      rows.map((run) => h("option", { value: run.fire_at },
+        `${dateTime(run.fire_at, zone)} – ${word(run.status)}${run.fire_count > 1 ? ` (${run.fire_count} fires)` : ""}`)));
     this.past.value = value;
   }
 
@@ -105,13 +116,16 @@ class WhyBox {
     const { page } = this;
     const near = (/** @type {any} */ at, /** @type {string} */ text) => {
       const time = at && typeof at === "object" ? at.at : at;
-      return time && h("button", { type: "button", class: "small", onclick: () => refine({ at: time }) }, `${text}: ${dateTime(time, page.schedule.timezone)}`);
+      return time && h("button", { type: "button", class: "small", onclick: () => refine({ at: time }) },
+        `${text}: ${dateTime(time, page.schedule.timezone)}`);
     };
     fill(this.answer, h("p", { class: `big v-${found.verdict}` }, found.answer),
       h("ul", { class: "plain rows" }, found.facts.map((/** @type {any} */ fact) => h("li", null, h("span", null, fact.text),
-        fact.at && h("time", { class: "dim small", datetime: fact.at }, dateTime(fact.at, page.schedule.timezone)), fact.by && h("span", { class: "dim small" }, `by ${fact.by}`),
+        fact.at && h("time", { class: "dim small", datetime: fact.at }, dateTime(fact.at, page.schedule.timezone)),
+          fact.by && h("span", { class: "dim small" }, `by ${fact.by}`),
         fact.run_id && h("a", { class: "small", href: link(["runs", page.id, fact.run_id]) }, "Run")))),
-      h("div", { class: "actions" }, found.run_id && h("a", { class: "button", href: link(["runs", page.id, found.run_id]) }, "Open the run"),
+      h("div", { class: "actions" }, found.run_id && h("a", { class: "button", href: link(["runs", page.id, found.run_id]) },
+        "Open the run"),
         near(found.near?.before, "Before"), near(found.near?.after, "After")));
   }
 }

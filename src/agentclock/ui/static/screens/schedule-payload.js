@@ -5,6 +5,7 @@
 import { asCurl, perform, trigger } from "../actions.js";
 import { copyable, dialog } from "../dialogs.js";
 import { freshId, h, say } from "../lib.js";
+import { jsonFault } from "./schedule-json.js";
 
 /**
  * @typedef {{value: Record<string, any> | null, fault: string, at: number | null}} Read `at`: where the fault is, in characters
@@ -19,24 +20,21 @@ export function readPayload(text) {
       isRounded ||= Number.isInteger(part) && !Number.isSafeInteger(part);
       return part;
     });
-    if (value === null || typeof value !== "object" || Array.isArray(value)) return { value: null, fault: "A payload is a JSON object: { … }", at: 0 };
-    return { value, fault: isRounded ? "It has a whole number that browsers round: write it as a text, or use the command line." : "", at: null };
+    if (value === null || typeof value !== "object" || Array.isArray(value)) return { value: null,
+      fault: "A payload is a JSON object: { … }", at: 0 };
+    return { value, fault: isRounded ? "It has a whole number that browsers round: write it as a text, or use the command line." : "",
+      at: null };
   } catch (error) {
     return { value: null, ...placed(text, /** @type {Error} */ (error).message) };
   }
 }
 
-/** Browsers tell the place of a fault in different words, some not at all. @param {string} text @param {string} message */
+/** @param {string} text @param {string} message in the browser's words, for what we know no place of */
 function placed(text, message) {
-  const position = /position (\d+)/.exec(message);
-  const lineColumn = /line (\d+) column (\d+)/.exec(message);
-  let at = position ? Number(position[1]) : null;
-  if (at === null && lineColumn) at = text.split("\n").slice(0, Number(lineColumn[1]) - 1).join("\n").length + Number(lineColumn[2]);
-  if (at === null && /end of|unterminated/i.test(message)) at = text.length;
-  const what = message.replace(/^JSON[. ]parse(?: error)?: /i, "").replace(/,? ?"[^"]*"\.* is not valid JSON.*/s, "").replace(/ (in JSON )?at (position|line).*/s, "").replace(/^SyntaxError: /, "");
-  if (at === null) return { fault: `No JSON: ${what}`, at };
-  const before = text.slice(0, at).split("\n");
-  return { fault: `No JSON, line ${before.length}, column ${(before.at(-1) ?? "").length + 1}: ${what}`, at };
+  const found = jsonFault(text);
+  if (!found) return { fault: `Not JSON: ${message}`, at: null };
+  const before = text.slice(0, found.at).split("\n");
+  return { fault: `Not JSON, line ${before.length}, column ${(before.at(-1) ?? "").length + 1}: ${found.fault}.`, at: found.at };
 }
 
 /**
@@ -75,7 +73,8 @@ export function payloadField({ text, label, hint, id = freshId("payload"), chang
 /** @param {any} schedule */
 export async function askPayload(schedule) {
   await dialog(`Run ${schedule.name} with a payload`, (close) => {
-    const field = payloadField({ text: schedule.payload ? JSON.stringify(schedule.payload, null, 2) : "{\n  \n}", label: "Payload of this run",
+    const field = payloadField({ text: schedule.payload ? JSON.stringify(schedule.payload, null, 2) : "{\n  \n}",
+      label: "Payload of this run",
       hint: "For this run only, in place of the schedule's own.", rows: 12 });
     const commands = h("div");
     const action = () => trigger(schedule, field.check().value ?? {});
@@ -84,9 +83,11 @@ export async function askPayload(schedule) {
       if ((await perform(action())) !== undefined) close(true);
     };
     field.area.setAttribute("autofocus", "");
-    field.element.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), void run()));
+    field.element.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey)
+      && (event.preventDefault(), void run()));
     return [field.element, commands, h("footer", null,
-      h("button", { type: "button", onclick: () => commands.replaceChildren(copyable(action().cli, "command line"), copyable(asCurl(action()), "curl")) }, "Commands"),
+      h("button", { type: "button", onclick: () => commands.replaceChildren(copyable(action().cli, "command line"),
+        copyable(asCurl(action()), "curl")) }, "Commands"),
       h("button", { type: "button", onclick: () => close(null) }, "Cancel"),
       h("button", { type: "button", class: "primary", title: "Ctrl+Enter", onclick: run }, "Run now"))];
   }, { wide: true });

@@ -5,7 +5,8 @@
 import { counted, duration } from "../format.js";
 
 /** "5 min", "1 h 30 min", "2 d" @param {number | null | undefined} seconds */
-export const length = (seconds) => duration((seconds ?? 0) * 1000).replace(/^0 ms$/, "0 s").replace(/(\d) (h|d|min) 0?0 (min|h|s)$/, "$1 $2").replace(".0 s", " s");
+export const length = (seconds) => duration((seconds ?? 0) * 1000).replace(/^0 ms$/, "0 s").replace(/(\d) (h|d|min) 0?0 (min|h|s)$/,
+  "$1 $2").replace(".0 s", " s");
 
 /** @typedef {Record<string, any>} Fields by their names on the wire; numbers are numbers */
 
@@ -22,7 +23,9 @@ function catchUp(f) {
   const late = `A fire that is noticed more than ${length(f.misfire_grace_seconds)} late was missed.`;
   const within = `Of those of the last ${length(f.catch_up_window_seconds)}`;
   if (f.catch_up === "none") return `${late} Missed fires are recorded and not made up for.`;
-  if (f.catch_up === "all") return `${late} ${within}, each runs afterwards: the newest ${f.catch_up_limit} at most, ${length(f.catch_up_stagger_seconds)} apart.`;
+  if (f.catch_up === "all") {
+    return `${late} ${within}, each runs afterwards: the newest ${f.catch_up_limit} at most, ${length(f.catch_up_stagger_seconds)} apart.`;
+  }
   return `${late} ${within}, the newest runs afterwards; the others are recorded as missed.`;
 }
 
@@ -31,22 +34,26 @@ function retries(f) {
   const most = f.max_retries ?? 0;
   if (!most) return "A run that fails is not tried again.";
   const first = f.retry_delay_seconds ?? 60;
-  const waits = Array.from({ length: most }, (_, n) => (f.retry_backoff === "exponential" ? Math.min(first * 2 ** n, f.retry_max_delay_seconds ?? Infinity) : first));
+  const waits = Array.from({ length: most }, (_, n) => (f.retry_backoff === "exponential"
+    ? Math.min(first * 2 ** n, f.retry_max_delay_seconds ?? Infinity) : first));
   const shown = waits.slice(0, 5).map(length).join(", ") + (waits.length > 5 ? ", …" : "");
   const after = new Set(waits).size === 1 ? `${length(first)} apart` : `after ${shown}`;
-  return `A run that fails is tried again up to ${counted(most, "time")}, ${after}. What cannot succeed next time, such as a 404, is not tried again.`;
+  return `A run that fails is tried again up to ${counted(most,
+    "time")}, ${after}. What cannot succeed next time, such as a 404, is not tried again.`;
 }
 
 /** @param {Fields} f */
 function limits(f) {
   const idle = f.idle_timeout_seconds ? ` An agent that says nothing for ${length(f.idle_timeout_seconds)} is stopped.` : "";
-  return `An attempt may take ${length(f.timeout_seconds)}, not counting the wait for a person; then it is stopped and counts as timed out.${idle}`;
+  const limit = length(f.timeout_seconds);
+  return `An attempt may take ${limit}, not counting the wait for a person; then it is stopped and counts as timed out.${idle}`;
 }
 
 /** @param {Fields} f */
 function approval(f) {
   if (!f.approval_timeout_seconds) return "A run that asks for a person's decision waits for ever.";
-  return `A run that asks for a person's decision waits ${length(f.approval_timeout_seconds)}; then it ${f.approval_timeout_action === "fail" ? "fails" : "is cancelled"}.`;
+  const end = f.approval_timeout_action === "fail" ? "fails" : "is cancelled";
+  return `A run that asks for a person's decision waits ${length(f.approval_timeout_seconds)}; then it ${end}.`;
 }
 
 /** @param {Fields} f */
@@ -57,7 +64,10 @@ function lost(f) {
 }
 
 /** @param {Fields} f */
-const jitter = (f) => (f.jitter_seconds ? `Each start is delayed by the same part of ${length(f.jitter_seconds)}, so that not all schedules start at one moment.` : "A run starts at its fire time.");
+function jitter(f) {
+  if (!f.jitter_seconds) return "A run starts at its fire time.";
+  return `Each start is delayed by a part of ${length(f.jitter_seconds)}, always the same for one schedule: so not all start at once.`;
+}
 
 /**
  * Each policy with what it means, for the fields as they are.

@@ -12,7 +12,8 @@ export function localIn(at, zone) {
   const time = at ? Date.parse(at) : NaN;
   if (!Number.isFinite(time)) return "";
   /** @type {Intl.DateTimeFormatOptions} */
-  const options = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const options = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    hourCycle: "h23" };
   let text;
   try {
     text = new Intl.DateTimeFormat("sv-SE", { ...options, timeZone: zone }).format(time);

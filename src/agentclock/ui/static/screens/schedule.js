@@ -4,14 +4,23 @@
  */
 import { actionButton, commandsButton, pause, perform, remove, resume, trigger } from "../actions.js";
 import { get, part, withQuery } from "../api.js";
-import { dateTime, fromNow } from "../format.js";
+import { dateTime, fromNow, ms } from "../format.js";
 import { bind } from "../keys.js";
-import { debounced, every, fill, h, keyed, painter, say } from "../lib.js";
+import { debounced, every, fill, h, keyed, painter, say, set } from "../lib.js";
 import { go, link } from "../router.js";
 import { mark } from "../status.js";
-import { isActive, on, runs } from "../store.js";
+import { connection, isActive, now, on, runs } from "../store.js";
 import { activity, countDown, moreButton, nextFire, refill, state } from "./schedules-row.js";
-import { askPayload } from "./schedule-payload.js";
+
+/** What is due is asked after so often until the next fire is known. */
+const ASK_AGAIN_MS = 5000;
+/** The server looks at ten years at most. */
+const LONGEST_SECONDS = 3650 * 86_400;
+
+/** @param {any} schedule */
+async function askPayload(schedule) {
+  await (await import("./schedule-payload.js")).askPayload(schedule);
+}
 
 /** @typedef {(root: HTMLElement, page: Page, signal: AbortSignal) => {update?: () => void, hear?: (run: any) => void} | void} Panel */
 
@@ -48,6 +57,7 @@ export class Page {
     /** @type {any} */
     this.schedule = null;
     this.tab = "";
+    this.asked = 0;
     this.control = new AbortController();
     /** @type {ReturnType<Panel>} */
     this.panel = undefined;
@@ -58,8 +68,14 @@ export class Page {
     this.active = h("ul", { class: "plain active", "aria-label": "Active runs" });
     this.notes = h("div");
     this.acts = h("div", { class: "actions" });
-    this.tabs = h("nav", { class: "tabs", "aria-label": "Sections of this schedule" });
+    this.tabs = h("nav", { class: "tabs", "aria-label": "Sections of this schedule" },
+      TABS.map(([tab, text]) => h("a", { href: link(["schedules", this.id], { tab }) }, text)));
     this.place = h("div", { class: "stack" });
+  }
+
+  /** The figures of its newest runs, as far back as the server looks. */
+  get statisticsPath() {
+    return `${this.path}/statistics?from=${Math.max(this.schedule.created_at, Math.ceil(now() / 1000) - LONGEST_SECONDS)}`;
   }
 
   async load() {
@@ -86,13 +102,18 @@ export class Page {
       if (run && run.schedule_id !== this.id) return;
       paint();
       this.panel?.hear?.(run);
-      if (run?.cause === "schedule" && run.status === "pending") reload();
     }, signal);
     on("schedules", (detail) => {
       if (detail?.id === this.id && detail.change === "deleted") this.gone();
       else if (!detail || detail.id === this.id) reload();
     }, signal);
-    every(() => this.tick(), 1000, signal);
+    every(() => {
+      this.tick();
+      const { enabled, next_fire_at: at } = this.schedule;
+      if (!enabled || !at || ms(at) > now() - 1500 || now() - this.asked < ASK_AGAIN_MS || connection.state === "away") return;
+      this.asked = now(); // what was due has fired: when is the next one?
+      reload();
+    }, 1000, signal);
     const act = async (/** @type {import("../actions.js").Action} */ action) => (await perform(action)) !== undefined && reload();
     bind(signal, "Schedule", [
       ["t", "run now", () => void act(trigger(this.schedule))],
@@ -100,7 +121,8 @@ export class Page {
       ["p", "pause or resume", () => void act(this.schedule.enabled ? pause(this.schedule) : resume(this.schedule))],
       ["e", "edit", () => go(link(["schedules", this.id, "edit"]))],
       ["d", "duplicate", () => go(link(["schedules", "new"], { from: this.id }))],
-      ...TABS.map(([tab, title], at) => /** @type {[string, string, () => void]} */ ([String(at + 1), title.toLowerCase(), () => this.go(tab)])),
+      ...TABS.map(([tab, title], at) => /** @type {[string, string, () => void]} */ ([String(at + 1), title.toLowerCase(),
+        () => this.go(tab)])),
     ]);
     this.reload = reload;
   }
@@ -123,7 +145,10 @@ export class Page {
     this.signal.addEventListener("abort", () => control.abort(), { signal: control.signal });
     this.tab = this.route.query.get("tab") ?? "";
     const [, title, load] = TABS.find(([tab]) => tab === this.tab) ?? TABS[0] ?? [];
-    fill(this.tabs, TABS.map(([tab, text]) => h("a", { href: link(["schedules", this.id], { tab }), "aria-current": text === title ? "page" : null }, text)));
+    TABS.forEach(([, text], at) => {
+      const anchor = this.tabs.children[at];
+      if (anchor) set(anchor, "aria-current", text === title ? "page" : null);
+    });
     const { show: showPanel } = await /** @type {NonNullable<typeof load>} */ (load)();
     if (control.signal.aborted) return;
     fill(this.place);
@@ -140,9 +165,14 @@ export class Page {
       if (!s.enabled && !s.disabled_reason) void this.sayWho(who);
       return [state(s), " ", who];
     });
-    refill(this.nextLine, [s.next_fire_at, s.enabled, s.timezone], () => nextFire(s));
-    refill(this.notes, [s.warnings, s.managed_by], () => [s.warnings.map((/** @type {string} */ text) => h("p", { class: "note warn" }, text)),
-      s.managed_by && h("p", { class: "note" }, `Managed by ${s.managed_by}: ${s.managed_by.startsWith("apply:") ? "the next agentclock apply undoes changes that are made here." : "changes made here may be undone."}`)]);
+    refill(this.nextLine, [s.next_fire_at, s.enabled, s.timezone], () =>
+      s.enabled ? [s.next_fire_at && h("span", { class: "dim" }, "Next fire"), nextFire(s)]
+      : h("span", { class: "dim" }, "It fires no more until it is resumed."));
+    refill(this.notes, [s.warnings, s.managed_by], () => [s.warnings.map((/** @type {string} */ text) =>
+      h("p", { class: "note warn" }, text)),
+      s.managed_by && h("p", { class: "note" },
+        `Managed by ${s.managed_by}: ${s.managed_by.startsWith("apply:") ? "the next agentclock apply undoes changes that are made here."
+          : "changes made here may be undone."}`)]);
     refill(this.acts, [s.enabled, s.name], () => this.buttons());
     this.drawActive();
     this.tick();
@@ -163,8 +193,9 @@ export class Page {
   /** Who paused it, and when, as the audit log has it. @param {Element} place */
   async sayWho(place) {
     try {
-      const { data } = await get(withQuery("/audit", { schedule_id: this.id, action: "schedule.disabled", limit: 1 }), { signal: this.signal });
-      if (data[0]) say(place, `${data[0].actor ? `by ${data[0].actor}, ` : ""}${dateTime(data[0].at)} (${fromNow(data[0].at)})`);
+      const { data } = await get(withQuery("/audit", { schedule_id: this.id, action: "schedule.disabled", limit: 1 }),
+        { signal: this.signal });
+      if (data[0]) say(place, `${data[0].actor ? `by ${data[0].actor}, ` : ""}since ${dateTime(data[0].at)} (${fromNow(data[0].at)})`);
     } catch {
       if (!this.signal.aborted) say(place, "(the audit log, which knows by whom, cannot be read)");
     }
@@ -173,7 +204,8 @@ export class Page {
   drawActive() {
     const mine = [...runs.values()].filter((run) => run.schedule_id === this.id && isActive(run)).slice(0, 20);
     const item = (/** @type {HTMLElement} */ element, /** @type {import("../store.js").LiveRun} */ run) => {
-      refill(element, run.status, () => h("a", { class: `badge s-${run.status}`, href: link(["runs", this.id, run.id]) }, mark(run.status), h("span", { class: "since" })));
+      refill(element, run.status, () => h("a", { class: `badge s-${run.status}`, href: link(["runs", this.id, run.id]) }, mark(run.status),
+        h("span", { class: "since" })));
       return element;
     };
     keyed(this.active, mine, (run) => run.id, (run) => item(h("li"), run), item);

@@ -32,10 +32,15 @@ export function bulkButtons(picked, after) {
     title: may(bulk.permission) ? null : "Your token does not allow this", "aria-label": `${bulk.label} the selected schedules`,
     onclick: async () => (await perform(bulk, picked())) && after() }, bulk.label)),
   h("button", { type: "button", onclick: () => showCommands(BULKS.map((bulk) => ({
-    label: `${bulk.label} these ${number(picked().size)}`, method: "POST", path: `/schedules/bulk/${bulk.verb}`, permission: bulk.permission,
-    body: { ids: [...picked().keys()].slice(0, BATCH) }, done: "", cli: `agentclock schedules ${bulk.verb} ${[...picked().keys()].slice(0, BATCH).join(" ")}` }))) },
+    label: `${bulk.label} these ${number(picked().size)}`, method: "POST", path: `/schedules/bulk/${bulk.verb}`,
+      permission: bulk.permission,
+    body: { ids: [...picked().keys()].slice(0, BATCH) }, done: "", cli: asCommand(bulk.verb, [...picked().keys()].slice(0, BATCH)) }))) },
   "Commands")];
 }
+
+/** @param {string} verb @param {string[]} ids */
+const asCommand = (verb, ids) => (verb === "trigger" ? `for id in ${ids.join(" ")}; do agentclock schedules trigger "$id"; done`
+  : `agentclock schedules ${verb} ${ids.join(" ")}${verb === "delete" ? " --yes" : ""}`);
 
 /** @param {Bulk} bulk @param {Map<string, string>} picked @returns {Promise<boolean>} whether anything was done */
 async function perform(bulk, picked) {

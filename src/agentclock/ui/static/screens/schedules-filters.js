@@ -2,6 +2,7 @@
  * What narrows the list of schedules. All of it stands in the address.
  * @module
  */
+import { quoted } from "../actions.js";
 import { debounced, h } from "../lib.js";
 import { refine } from "../router.js";
 
@@ -11,6 +12,15 @@ const TEXTS = [["tag", "Tag"], ["target", "Target"], ["owner", "Owner"], ["manag
 export function whereOf(query) {
   const enabled = { enabled: "true", paused: "false" }[query.get("state") ?? ""] ?? null;
   return { q: query.get("q"), enabled, ...Object.fromEntries(TEXTS.map(([name]) => [name, query.get(name ?? "")])) };
+}
+
+/** The same for the command line. @param {URLSearchParams} query */
+export function optionsOf(query) {
+  const state = { enabled: " --enabled", paused: " --disabled" }[query.get("state") ?? ""] ?? "";
+  return state + ["q", "sort", ...TEXTS.map(([name]) => name ?? "")].map((name) => {
+    const value = query.get(name);
+    return value ? ` --${name === "q" ? "search" : name.replace("_", "-")} ${quoted(value)}` : "";
+  }).join("");
 }
 
 /** @param {URLSearchParams} query */
@@ -33,7 +43,8 @@ export function filterBar(query) {
   };
   const more = h("details", { open: TEXTS.some(([name]) => query.has(name ?? "")) }, h("summary", null, "More filters"),
     h("div", { class: "filters" }, TEXTS.map(([name = "", label = ""]) => text(name, label))));
-  const element = h("form", { class: "filters", role: "search", "aria-label": "Schedules", onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
+  const element = h("form", { class: "filters", role: "search", "aria-label": "Schedules",
+    onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
     text("q", "Search", { type: "search", placeholder: "Name, description, endpoint or tag", size: 34 }),
     choice("state", "State", [["", "All"], ["enabled", "Enabled"], ["paused", "Paused"]]),
     choice("sort", "Sorted by", [["", "Next fire"], ["name", "Name"], ["newest", "Newest"]]), more);

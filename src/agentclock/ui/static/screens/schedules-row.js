@@ -3,55 +3,14 @@
  * @module
  */
 import { actionButton, pause, remove, resume, showCommands, trigger } from "../actions.js";
-import { clockTime, counted, dateTime, duration, fromNow, ms, viewerZone } from "../format.js";
-import { fill, h, say } from "../lib.js";
-import { go, link } from "../router.js";
-import { mark, badge, word } from "../status.js";
-import { now, runs } from "../store.js";
+import { clockTime, dateTime, duration, fromNow, ms, viewerZone } from "../format.js";
+import { byId, fill, h, say } from "../lib.js";
+import { link } from "../router.js";
+import { badge, mark, word } from "../status.js";
+import { connection, now, runs } from "../store.js";
+import { strip } from "./schedules-strip.js";
 
-/** @typedef {{id: string, status: string, fire_at: string, started_at?: string | null, duration_ms?: number | null, fire_count?: number,
- *   reason?: string | null, schedule_id?: string}} Recent */
 /** @typedef {any} Schedule as the server tells it */
-
-export const STRIP = 12;
-
-/** "12 runs: 11 success, 1 failed" @param {Recent[]} recent */
-export function summary(recent) {
-  if (recent.length === 0) return "no runs yet";
-  /** @type {Map<string, number>} */
-  const by = new Map();
-  for (const run of recent) by.set(run.status, (by.get(run.status) ?? 0) + 1);
-  return `${counted(recent.length, "run")}: ${[...by].map(([status, n]) => `${n} ${word(status)}`).join(", ")}`;
-}
-
-/**
- * The last runs, oldest first. For people with a mouse each leads to its run, for all the strip leads to the history.
- * @param {{id: string, name: string}} schedule
- * @param {Recent[]} recent newest first
- */
-export function strip(schedule, recent) {
-  const shown = recent.slice(0, STRIP);
-  const text = summary(shown);
-  return h("a", { class: "strip", href: link(["schedules", schedule.id], { tab: "history" }), title: text, "aria-label": `${schedule.name}: ${text}`,
-    onclick: (/** @type {MouseEvent} */ event) => {
-      const run = /** @type {Element} */ (event.target).closest("[data-run]")?.getAttribute("data-run");
-      if (run && !event.ctrlKey && !event.metaKey) (event.preventDefault(), go(link(["runs", schedule.id, run])));
-    } },
-  shown.length ? shown.toReversed().map((run) => h("span", { "data-run": run.id,
-    title: [word(run.status), dateTime(run.fire_at), run.duration_ms ? duration(run.duration_ms) : "", run.reason ?? ""].filter(Boolean).join(", ") },
-  mark(run.status))) : h("span", { class: "dim" }, "none yet"));
-}
-
-/**
- * The newest runs with what is told of one of them put in.
- * @param {Recent[]} recent newest first
- * @param {Recent} run
- * @param {number} [limit]
- */
-export function withRun(recent, run, limit = STRIP) {
-  const others = recent.filter((other) => other.id !== run.id);
-  return [run, ...others].sort((a, b) => ms(b.fire_at) - ms(a.fire_at)).slice(0, limit);
-}
 
 /** @param {Schedule} schedule */
 export const state = (schedule) =>
@@ -62,7 +21,8 @@ export const state = (schedule) =>
 export function activeBySchedule() {
   const found = new Map();
   for (const run of runs.values()) {
-    if (run.status === "running" || (["pending", "paused"].includes(run.status) && !found.has(run.schedule_id))) found.set(run.schedule_id, run);
+    const isFirst = ["pending", "paused"].includes(run.status) && !found.has(run.schedule_id);
+    if (run.status === "running" || isFirst) found.set(run.schedule_id, run);
   }
   return found;
 }
@@ -70,8 +30,10 @@ export function activeBySchedule() {
 /** @param {import("../store.js").LiveRun | undefined} run */
 export function activity(run) {
   if (!run) return "";
+  if (connection.state === "away") return `was ${word(run.status)}`;
   const since = run.status === "paused" ? run.paused_at : run.status === "pending" ? run.fire_at : run.started_at;
-  return since ? `${word(run.status)} for ${duration(Math.max(0, Math.round((now() - ms(since)) / 1000) * 1000)).replace(".0 s", " s")}` : word(run.status);
+  return since ? `${word(run.status)} for ${duration(Math.max(0, Math.round((now() - ms(since)) / 1000) * 1000)).replace(".0 s", " s")}`
+    : word(run.status);
 }
 
 /**
@@ -94,11 +56,13 @@ const seen = new WeakMap();
 /** When it fires next: in its zone, and in the viewer's where that is another time. @param {Schedule} schedule */
 export function nextFire(schedule) {
   const at = schedule.next_fire_at;
-  if (!schedule.enabled || !at) return [h("span", { class: "dim" }, !schedule.enabled ? "–" : schedule.run_at || schedule.end_at || schedule.max_runs ? "no more" : "when triggered")];
+  const isLimited = schedule.run_at || schedule.end_at || schedule.max_runs;
+  if (!schedule.enabled || !at) return [h("span", { class: "dim" }, !schedule.enabled ? "–" : isLimited ? "no more" : "when triggered")];
   const there = dateTime(at, schedule.timezone);
   const here = dateTime(at);
   const isSameDay = here.split(",")[0] === there.split(",")[0];
-  return [h("span", { class: "countdown" }), h("time", { datetime: at, class: "small" }, there, " ", h("span", { class: "dim" }, schedule.timezone)),
+  return [h("span", { class: "countdown" }), h("time", { datetime: at, class: "small" }, there, " ",
+    h("span", { class: "dim" }, schedule.timezone)),
     here !== there && h("span", { class: "dim small" }, `${isSameDay ? clockTime(at) : here} ${viewerZone}`)];
 }
 
@@ -106,10 +70,26 @@ export function nextFire(schedule) {
 export function countDown(schedule, element) {
   if (!element) return;
   const left = ms(schedule.next_fire_at) - now();
-  say(element, left > -1500 ? fromNow(schedule.next_fire_at) : `due since ${duration(-Math.round(left / 1000) * 1000)}`.replace(".0 s", " s"));
+  say(element, left > -1500 ? fromNow(schedule.next_fire_at) : `due since ${duration(-Math.round(left / 1000) * 1000)}`.replace(".0 s",
+    " s"));
 }
 
-/** @typedef {{changed: (schedule: Schedule, answer: any) => void, pick: (id: string, isPicked: boolean, isRange: boolean) => void}} Hooks */
+/**
+ * The rows in the places that they have: while somebody points at them, no button may move away.
+ * @param {HTMLTableSectionElement} body
+ * @param {Schedule[]} data
+ * @returns {Schedule[]}
+ */
+export function inPlace(body, data) {
+  const coming = new Map(data.map((schedule) => [schedule.id, schedule]));
+  const places = [...body.rows].map((row) => row.dataset.key ?? "");
+  const newcomers = data.filter((schedule) => !places.includes(schedule.id));
+  return [...places.map((id) => coming.get(id) ?? newcomers.shift()), ...newcomers].filter(Boolean);
+}
+
+/**
+ * @typedef {{changed: (schedule: Schedule, answer: any) => void, pick: (id: string, isPicked: boolean, isRange: boolean) => void}} Hooks
+ */
 
 /** A row of the table, which is told what changes. */
 export class Row {
@@ -125,6 +105,7 @@ export class Row {
     this.next = h("td", { class: "next", "data-label": "Next fire" });
     this.acts = h("td", { class: "acts" });
     this.live = h("span", { class: "dim small" });
+    this.isSeen = true;
     this.element = h("tr", null, h("td", null, this.box), this.name, this.state, this.strip, this.next, this.acts);
     this.update(schedule, undefined);
   }
@@ -136,10 +117,11 @@ export class Row {
     refill(this.name, [s.name, s.explanation, s.tags, s.description], () => [
       h("a", { href: link(["schedules", s.id]) }, s.name),
       h("span", { class: "small" }, s.explanation ?? s.cron_expr ?? ""),
-      s.tags.length > 0 && h("span", { class: "tags" }, s.tags.map((/** @type {string} */ tag) => [h("a", { class: "tag", href: link(["schedules"], { tag }) }, tag), " "]))]);
+      s.tags.length > 0 && h("span", { class: "tags" }, s.tags.map((/** @type {string} */ tag) =>
+        [h("a", { class: "tag", href: link(["schedules"], { tag }) }, tag), " "]))]);
     refill(this.state, [s.enabled, s.disabled_reason, active?.id, active?.status], () => [state(s),
       active && h("a", { class: `badge s-${active.status}`, href: link(["runs", s.id, active.id]) }, mark(active.status), this.live)]);
-    refill(this.strip, (s.recent_runs ?? []).map((/** @type {Recent} */ run) => [run.id, run.status]), () => strip(s, s.recent_runs ?? []));
+    refill(this.strip, (s.recent_runs ?? []).map((/** @type {any} */ run) => [run.id, run.status]), () => strip(s, s.recent_runs ?? []));
     refill(this.next, [s.enabled, s.next_fire_at, s.timezone], () => nextFire(s));
     refill(this.acts, [s.enabled, s.name], () => this.buttons());
     this.tick();
@@ -158,7 +140,9 @@ export class Row {
         actionButton(remove(s), { after: () => this.hooks.changed(this.schedule, null) })]));
   }
 
+  /** Nobody reads the countdown of a row that is out of sight. */
   tick() {
+    if (!this.isSeen) return;
     countDown(this.schedule, this.next.querySelector(".countdown"));
     say(this.live, activity(this.active));
   }
@@ -170,7 +154,8 @@ export class Row {
  * @param {() => HTMLElement[]} build
  */
 export function moreButton(label, build) {
-  const button = h("button", { type: "button", class: "small", "aria-label": label, "aria-haspopup": "true", "aria-expanded": "false" }, "⋯");
+  const button = h("button", { type: "button", class: "small", "aria-label": label, "aria-haspopup": "true", "aria-expanded": "false" },
+    "⋯");
   button.addEventListener("click", () => {
     const menu = h("div", { class: "menu", popover: "auto", role: "group", "aria-label": label }, build());
     menu.addEventListener("click", (event) => /** @type {Element} */ (event.target).closest("a, button") && menu.hidePopover());
@@ -179,7 +164,7 @@ export function moreButton(label, build) {
       button.setAttribute("aria-expanded", String(isOpen));
       if (!isOpen) menu.remove();
     });
-    document.body.append(menu);
+    byId("main").append(menu);
     menu.showPopover();
     const place = button.getBoundingClientRect();
     menu.style.left = `${Math.max(4, Math.min(place.left, innerWidth - menu.offsetWidth - 4))}px`;

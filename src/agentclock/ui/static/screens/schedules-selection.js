@@ -21,7 +21,8 @@ export class Selection {
     this.head = h("input", { type: "checkbox", "aria-label": "Select all on this page", onclick: () => this.pickPage() });
     this.text = h("strong", { role: "status" });
     this.everything = h("button", { type: "button", onclick: () => this.pickAll() });
-    this.bar = h("div", { class: "bulk actions", role: "group", "aria-label": "Selected schedules", hidden: true }, this.text, this.everything,
+    this.bar = h("div", { class: "bulk actions", role: "group", "aria-label": "Selected schedules", hidden: true }, this.text,
+      this.everything,
       bulkButtons(() => this.picked, () => (this.clear(), after())),
       h("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear selection"));
   }

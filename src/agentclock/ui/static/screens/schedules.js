@@ -2,16 +2,17 @@
  * All schedules: found among thousands, watched, and steered one by one or many at once.
  * @module
  */
-import { commandsButton, pause, perform, remove, resume, trigger } from "../actions.js";
+import { commandsButton } from "../actions.js";
 import { get, withQuery } from "../api.js";
 import { counted, ms, number } from "../format.js";
-import { bind, listKeys } from "../keys.js";
 import { debounced, every, fill, h, keyed, painter, say } from "../lib.js";
 import { go, link } from "../router.js";
 import { connection, now, on } from "../store.js";
-import { filterBar, whereOf } from "./schedules-filters.js";
+import { filterBar, optionsOf, whereOf } from "./schedules-filters.js";
+import { startKeys } from "./schedules-keys.js";
 import { Selection } from "./schedules-selection.js";
-import { Row, STRIP, activeBySchedule, withRun } from "./schedules-row.js";
+import { Row, activeBySchedule, inPlace } from "./schedules-row.js";
+import { STRIP, withRun } from "./schedules-strip.js";
 
 const PAGE = 50;
 const REFETCH_MS = 5000;
@@ -26,7 +27,7 @@ const ASK_AGAIN_MS = 15000;
 export async function show(root, route, signal) {
   const list = new List(signal, route);
   fill(root, list.elements());
-  list.startKeys();
+  startKeys(list);
   on("runs", (run) => list.hearRun(run), signal);
   on("schedules", (detail) => list.hearSchedule(detail), signal);
   every(() => list.tick(), 1000, signal);
@@ -34,7 +35,7 @@ export async function show(root, route, signal) {
   return { update: (/** @type {import("../router.js").Route} */ next) => list.navigate(next) };
 }
 
-class List {
+export class List {
   /** @param {AbortSignal} signal @param {import("../router.js").Route} route */
   constructor(signal, route) {
     this.signal = signal;
@@ -49,8 +50,17 @@ class List {
     this.asked = new Map();
     /** @type {string[]} the cursors of the pages that were seen */
     this.cursors = [];
-    this.paint = painter(() => this.draw(), 200, signal);
-    this.refetch = painter(() => void this.load(), REFETCH_MS, signal);
+    const seen = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const row = this.rows.get(/** @type {HTMLElement} */ (target).dataset.key ?? "");
+        if (row) (row.isSeen = isIntersecting), row.tick();
+      }
+    }, { rootMargin: "100px" });
+    signal.addEventListener("abort", () => seen.disconnect());
+    this.seen = seen;
+    /** Whether rows would look different: they are drawn once a second, with the countdowns. */
+    this.isDirty = false;
+    this.refetch = painter(() => void this.load(true), REFETCH_MS, signal);
     this.refetchSoon = debounced(() => this.refetch(), 500);
     this.count = h("span", { class: "dim", role: "status" });
     this.filters = filterBar(route.query);
@@ -69,7 +79,7 @@ class List {
   elements() {
     return [h("div", { class: "head" }, h("h1", null, "Schedules"), this.count, h("div", { class: "actions" },
       commandsButton(() => [{ label: "List these schedules", method: "GET", path: withQuery("/schedules", whereOf(this.route.query)),
-        permission: "schedules:read", done: "", cli: "agentclock schedules list" }]),
+        permission: "schedules:read", done: "", cli: `agentclock schedules list${optionsOf(this.route.query)}` }]),
       h("a", { class: "button primary", href: link(["schedules", "new"]), title: "Key: n" }, "New schedule"))),
     this.filters.element, this.fault, this.selection.bar, h("div", { class: "panel flush" }, this.table, this.empty),
     h("nav", { class: "actions pages", "aria-label": "Pages" }, this.before, this.place, this.after)];
@@ -87,18 +97,20 @@ class List {
     void this.load().then(() => turned && scrollTo({ top: 0 }));
   }
 
-  async load() {
+  /** @param {boolean} [isLive] */
+  async load(isLive = false) {
     this.control.abort();
     const control = (this.control = new AbortController());
     this.signal.addEventListener("abort", () => control.abort(), { signal: control.signal });
     const { query } = this.route;
     const cursor = query.get("cursor");
-    const path = withQuery("/schedules", { ...whereOf(query), sort: query.get("sort") ?? "next_fire", limit: PAGE, recent_runs: STRIP, cursor, page: cursor ? null : this.page });
-    this.table.setAttribute("aria-busy", "true");
+    const path = withQuery("/schedules", { ...whereOf(query), sort: query.get("sort") ?? "next_fire", limit: PAGE, recent_runs: STRIP,
+      cursor, page: cursor ? null : this.page });
+    this.table.setAttribute("aria-busy", String(!isLive));
     try {
       const answer = await get(path, { signal: control.signal });
       this.cursors[this.page] = cursor ?? "";
-      this.show(answer);
+      this.show(answer, isLive);
     } catch (error) {
       if (!control.signal.aborted) this.trouble(/** @type {Error} */ (error));
     } finally {
@@ -106,21 +118,36 @@ class List {
     }
   }
 
-  /** @param {{data: any[], meta: any}} answer */
-  show({ data, meta }) {
+  /** @param {{data: any[], meta: any}} answer @param {boolean} isLive not asked for by a person */
+  show({ data, meta }, isLive) {
     this.total = meta.total_count;
     this.nextCursor = meta.next_cursor;
     const active = activeBySchedule();
     for (const schedule of data) {
       const row = this.rows.get(schedule.id);
       if (row) row.update(schedule, active.get(schedule.id));
-      else this.rows.set(schedule.id, new Row(schedule, { changed: (s, answer) => this.changed(s, answer), pick: (...args) => this.selection.pick(...args) }));
+      else this.add(schedule);
     }
     const shown = new Set(data.map((schedule) => schedule.id));
-    for (const id of this.rows.keys()) if (!shown.has(id)) this.rows.delete(id);
-    keyed(this.body, data, (schedule) => schedule.id, (schedule) => /** @type {Row} */ (this.rows.get(schedule.id)).element);
+    for (const [id, row] of this.rows) {
+      if (shown.has(id)) continue;
+      this.seen.unobserve(row.element);
+      this.rows.delete(id);
+    }
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    keyed(this.body, isLive && this.table.matches(":hover, :focus-within") ? inPlace(this.body, data) : data, (schedule) => schedule.id,
+      (schedule) => /** @type {Row} */ (this.rows.get(schedule.id)).element);
+    // A row that was moved has lost the focus.
+    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     this.showFrame(data.length, meta);
     this.draw();
+  }
+
+  /** @param {any} schedule */
+  add(schedule) {
+    const row = new Row(schedule, { changed: (s, answer) => this.changed(s, answer), pick: (...args) => this.selection.pick(...args) });
+    this.rows.set(schedule.id, row);
+    this.seen.observe(row.element);
   }
 
   /** @param {number} length @param {any} meta */
@@ -147,7 +174,8 @@ class List {
   trouble(error) {
     if (this.rows.size) return; // what is there stays; the frame says that the server is away
     this.empty.hidden = false;
-    fill(this.empty, h("p", { class: "error" }, error.message), h("button", { type: "button", onclick: () => void this.load() }, "Try again"));
+    fill(this.empty, h("p", { class: "error" }, error.message), h("button", { type: "button", onclick: () => void this.load() },
+      "Try again"));
   }
 
   /** @param {number} by */
@@ -155,17 +183,20 @@ class List {
     const page = this.page + by;
     const cursor = by > 0 ? this.nextCursor : this.cursors[page];
     const query = new URLSearchParams(this.route.query);
-    for (const [name, value] of [["page", page > 1 ? String(page) : ""], ["cursor", page > 1 ? cursor ?? "" : ""]]) value ? query.set(name, value) : query.delete(name);
+    for (const [name, value] of [["page", page > 1 ? String(page) : ""], ["cursor", page > 1 ? cursor ?? "" : ""]]) value
+      ? query.set(name, value) : query.delete(name);
     go(link(["schedules"], query));
   }
 
   draw() {
+    this.isDirty = false;
     const active = activeBySchedule();
     for (const [id, row] of this.rows) row.update(row.schedule, active.get(id));
     this.selection.show();
   }
 
   tick() {
+    if (this.isDirty) this.draw();
     let isStale = false;
     for (const [id, row] of this.rows) {
       row.tick();
@@ -182,7 +213,7 @@ class List {
   hearRun(run) {
     const row = run && this.rows.get(run.schedule_id);
     if (row && run) row.schedule = { ...row.schedule, recent_runs: withRun(row.schedule.recent_runs ?? [], run) };
-    if (row || !run) this.paint();
+    if (row || !run) this.isDirty = true;
   }
 
   /** @param {any} detail */
@@ -191,7 +222,7 @@ class List {
     if (row && detail.change === "changed") {
       const { name, enabled, disabled_reason, next_fire_at } = detail;
       row.schedule = { ...row.schedule, name, enabled, disabled_reason, next_fire_at };
-      this.paint();
+      this.isDirty = true;
       if (row.schedule.version !== detail.version) this.refetchSoon();
     } else {
       this.refetchSoon();
@@ -203,34 +234,10 @@ class List {
     const row = this.rows.get(schedule.id);
     if (answer === null || !row) return void this.load();
     if (answer.schedule_id) return this.hearRun(answer);
-    row.schedule = { ...row.schedule, enabled: answer.enabled, disabled_reason: null, next_fire_at: answer.next_run_at && new Date(answer.next_run_at * 1000).toISOString() };
+    row.schedule = { ...row.schedule, enabled: answer.enabled, disabled_reason: null,
+      next_fire_at: answer.next_run_at && new Date(answer.next_run_at * 1000).toISOString() };
     this.draw();
     // The button that was pressed has become another one.
     if (document.activeElement === document.body) /** @type {HTMLElement | undefined} */ (row.acts.querySelectorAll("button")[1])?.focus();
-  }
-
-  startKeys() {
-    const current = listKeys(this.signal, () => [...(this.body.rows)]);
-    const row = () => this.rows.get(current()?.getAttribute("data-key") ?? "");
-    const act = async (/** @type {(schedule: any) => import("../actions.js").Action} */ make) => {
-      const one = row();
-      const answer = one && (await perform(make(one.schedule)));
-      if (one && answer !== undefined) this.changed(one.schedule, answer);
-    };
-    const toggle = (/** @type {boolean} */ isRange) => {
-      const one = row();
-      if (one) this.selection.toggle(one.schedule.id, isRange);
-    };
-    bind(this.signal, "Schedules", [
-      ["/", "search", () => this.filters.search.focus()],
-      ["t", "run now", () => void act(trigger)],
-      ["p", "pause or resume", () => void act((s) => (s.enabled ? pause(s) : resume(s)))],
-      ["e", "edit", () => { const one = row(); if (one) go(link(["schedules", one.schedule.id, "edit"])); }],
-      ["Delete", "delete", () => void act(remove)],
-      ["x", "select", () => toggle(false)],
-      ["X", "select up to here", () => toggle(true)],
-      ["]", "next page", () => this.after.click()],
-      ["[", "page before", () => this.before.click()],
-    ]);
   }
 }

@@ -43,8 +43,10 @@ function hatched(x, y, w, h) {
   return d;
 }
 
-/** Those that are drawn at their fire time, since they took no time. */
-const POINTS = new Set(["skipped", "missed", "pending", "planned"]);
+/** Those that are drawn at their fire time, since they took no time, and how far apart they can be told from each other. */
+const POINTS = new Map([["skipped", 6], ["missed", 6], ["pending", 2], ["planned", 4]]);
+/** From the bottom: what went wrong is never hidden. */
+const ORDER = ["planned", "skipped", "cancelled", "success", "missed", "unknown", "pending", "paused", "running", "lost", "timeout", "failed"];
 
 /**
  * Draws what does not change any more, or what does.
@@ -68,7 +70,7 @@ export function drawLane(strip, marks, x, at, isGrowing) {
       // Fires that made no run, from the first to the last.
       else if (mark.end !== null && mark.end > mark.due) pen.d.push(bar(due, MIDDLE - 0.75, x(mark.end) - due, 1.5));
       // What would be drawn over the one before says nothing more.
-      if (due - (pen.end[0] ?? -99) < 2) continue;
+      if (due - (pen.end[0] ?? -99) < (POINTS.get(mark.status) ?? 2)) continue;
       pen.end[0] = due;
       pen.d.push((POINTS.has(mark.status) ? SHAPES[mark.status] : SHAPES.unknown)(due, MIDDLE - 5, LEAST, 10));
     } else drawRun(pen, mark, x, at, rows, due);
@@ -99,7 +101,9 @@ function write(strip, pens, isGrowing) {
     delete pens[status];
   }
   for (const [status, pen] of Object.entries(pens)) {
-    strip.append(svg("path", { class: `t-${status}`, "data-kind": kind, "data-status": status, d: pen.d.join("") }));
+    const path = svg("path", { class: `t-${status}`, "data-kind": kind, "data-status": status, d: pen.d.join("") });
+    const above = ORDER.slice(ORDER.indexOf(status) + 1).map((other) => strip.querySelector(`.t-${other}`)).find(Boolean);
+    strip.insertBefore(path, above ?? null);
   }
 }
 
@@ -132,7 +136,7 @@ export function grouped(series, count) {
  */
 export function drawBand(strip, { from, bin, groups }, x) {
   const count = groups[0].length;
-  const most = Math.max(1, ...Array.from({ length: count }, (_, i) => groups.reduce((sum, group) => sum + group[i], 0)));
+  const most = Math.max(0, ...Array.from({ length: count }, (_, i) => groups.reduce((sum, group) => sum + group[i], 0)));
   const floor = new Array(count).fill(BAND_HEIGHT);
   groups.forEach((group, g) => {
     let d = "";

@@ -55,8 +55,11 @@ export function chartFrame(compact) {
     svg("svg", { class: "tl-behind", "aria-hidden": "true" }, future, lines, line),
     compact ? null : h("div", { class: "tl-all" }, "All schedules ", most),
     h("div", { class: "tl-top" }, axis, compact ? null : band), list);
+  let before = "";
   /** @param {number} here @param {number} width */
   const moveTo = (here, width) => {
+    if (before === `${here} ${width}`) return; // most seconds move it by nothing that can be seen
+    before = `${here} ${width}`;
     line.setAttribute("transform", `translate(${here})`);
     future.setAttribute("x", String(Math.max(0, here)));
     future.setAttribute("width", String(Math.max(0, width - here)));
@@ -100,11 +103,14 @@ export function seamNotes(seams) {
     `Clock change ${dateTime(at)}: in ${zones.slice(0, 3).join(", ")}${zones.length > 3 ? ` and ${counted(zones.length - 3, "other zone")}` : ""} ${text}.`));
 }
 
+/** So many schedules are named at most. */
+const NAMED = 5;
+
 /** @param {{at: string, fires: number, schedules: string[]} | null} busiest */
 export function busiestText(busiest) {
   if (!busiest) return "No fires are planned in this time.";
   const { at, fires, schedules } = busiest;
-  const others = fires > schedules.length ? " and others" : "";
+  const others = schedules.length >= NAMED && fires > schedules.length ? " and others" : "";
   return `Busiest minute ahead: ${dateTime(at).replace(/:\d\d$/, "")} with ${counted(fires, "fire")} (${schedules.join(", ")}${others}).`;
 }
 
@@ -134,3 +140,8 @@ export function laneElement(lane, hint) {
   const strip = svg("svg", { class: "tl-strip", tabindex: 0, role: "application", "aria-describedby": hint });
   return h("li", { class: "tl-lane" }, h("a", { class: "tl-name", href: link(["schedules", lane.schedule_id]), title: lane.name }, lane.name), strip);
 }
+
+/** Instead of lanes. @param {number} page */
+export const emptyNote = (page) => h("div", { class: "empty" }, page > 1 ? h("p", null, "There are no schedules on this page.")
+  : [h("p", null, "Nothing is scheduled here yet. Past runs and fires to come of every schedule will be drawn here."),
+    h("a", { class: "button", href: link(["schedules", "new"]) }, "Create a schedule")]);

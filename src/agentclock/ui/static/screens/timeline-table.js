@@ -19,7 +19,7 @@ const HEADS = /** @type {Record<string, string>} */ ({
 /**
  * @param {HTMLElement} root
  * @param {{lane: import("./timeline-marks.js").Lane, marks: import("./timeline-marks.js").Mark[]}[]} lanes
- * @param {{from: number, bin: number, groups: number[][]}} bins
+ * @param {{from: number, bin: number, groups: number[][]} | null} bins of all schedules
  */
 export function showTable(root, lanes, bins) {
   const all = lanes.flatMap(({ lane, marks }) => marks.map((mark) => ({ lane, mark })));
@@ -38,7 +38,7 @@ export function showTable(root, lanes, bins) {
       h("caption", null, `Runs and planned fires of ${lanes.length === 1 ? lanes[0].lane.name : "these schedules"}`),
       h("thead", null, h("tr", null, ["Schedule", "State", "Due", "Waited", "Took", "More"].map((text) =>
         h("th", { scope: "col", class: text === "Waited" || text === "Took" ? "num" : null }, text)))), body)),
-    all.length ? null : h("p", { class: "empty" }, "Nothing in this time."), more, density(bins));
+    all.length ? null : h("p", { class: "empty" }, "Nothing in this time."), more, bins && density(bins));
 }
 
 /** @param {{lane: import("./timeline-marks.js").Lane, mark: import("./timeline-marks.js").Mark}} entry */

@@ -9,7 +9,7 @@ import { debounced, every, fill, freshId, h, keyed, painter, say } from "../lib.
 import { currentRoute, refine } from "../router.js";
 import { connection, now, on, runs } from "../store.js";
 import { drawBand, drawLane, grouped } from "./timeline-draw.js";
-import { busiestText, chartFrame, controls, grid, laneElement, legend, pager, seamNotes } from "./timeline-frame.js";
+import { busiestText, chartFrame, controls, emptyNote, grid, laneElement, legend, pager, seamNotes } from "./timeline-frame.js";
 import { grows, marksOf, summed } from "./timeline-marks.js";
 import { startPointing } from "./timeline-pointing.js";
 import { showTable } from "./timeline-table.js";
@@ -65,6 +65,7 @@ class Timeline {
 
   /** @param {HTMLElement} root @param {Options} options */
   constructor(root, options) {
+    this.root = root;
     this.options = { lanes: 40, compact: false, ...options };
     this.view = this.read();
     this.controls = controls((span) => refine({ span: spanInAddress(span) }), (by) => this.move(by),
@@ -140,7 +141,7 @@ class Timeline {
 
   /** Makes the lanes those of the last answer. */
   take() {
-    const { only, lanes: size, compact } = this.options;
+    const { root, options: { only, lanes: size, compact } } = this;
     /** @type {Lane[]} */
     const lanes = this.data.lanes.filter((/** @type {Lane} */ lane) => !only || lane.schedule_id === only);
     const { list } = this.frame;
@@ -152,9 +153,10 @@ class Timeline {
       list.children[i].classList.toggle("is-paused", !lane.enabled);
       this.views.set(lane.schedule_id, { lane, marks: [], live: new Map(), strip: /** @type {any} */ (strip), isDirty: true });
     });
-    fill(this.said, h("p", null, busiestText(this.data.busiest), this.data.planned_is_complete ? null : " There are more fires ahead than are counted here."),
+    fill(this.said, compact ? null : h("p", null, busiestText(this.data.busiest), this.data.planned_is_complete ? null : " There are more fires ahead than are counted here."),
       seamNotes(this.data.seams));
-    fill(this.foot, lanes.length ? null : h("p", { class: "empty" }, "No schedules here."),
+    root.classList.toggle("is-empty", !lanes.length && this.view.page === 1);
+    fill(this.foot, lanes.length ? null : emptyNote(this.view.page),
       lanes.every((lane) => lane.is_complete) ? null : h("p", { class: "dim" }, "Some lanes hold more than is drawn here: zoom in to see all of it."),
       compact ? null : pager(this.view.page, size, this.data.lanes_total, (page) => refine({ lanes: page > 1 ? page : null })));
     this.gather();
@@ -227,10 +229,10 @@ class Timeline {
     fill(frame.axis, axis);
     fill(frame.lines, lines);
     const most = drawBand(frame.band, bins, this.scale());
-    say(frame.most, `up to ${counted(most, "fire")} in ${duration(bins.bin).replace(" 00 s", "").replace(" 00 min", "")}`);
+    say(frame.most, most ? `up to ${counted(most, "fire")} in ${duration(bins.bin).replace(/ 00 (s|min)$/, "")}` : "");
     for (const one of this.views.values()) one.isDirty = true;
     this.paint();
-    if (view.asTable) showTable(this.table, [...this.views.values()], bins);
+    if (view.asTable) showTable(this.table, [...this.views.values()], this.options.compact ? null : bins);
   }
 
   paint() {
