@@ -121,6 +121,12 @@ SESSION: Final = (
     _row((), "DELETE", "/session", 204),
 )
 
+#: The dashboard, the same for everybody: tests of its own as well.
+PAGES: Final = (
+    _row((), "GET", "/"),
+    _row((), "GET", "/assets/{version}/{path:path}"),
+)
+
 ALL_SCOPES: Final = frozenset(scope for row in TABLE for scope in row.scopes) - {*ADMIN}
 
 

@@ -307,8 +307,8 @@ def _commands() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
 
     def collect(group: Any, prefix: str) -> None:
-        for name, command in group.commands.items():
-            command = getattr(command, "real", command)
+        for name, listed in group.commands.items():
+            command = getattr(listed, "real", listed)
             if hasattr(command, "commands"):
                 collect(command, f"{prefix}{name} ")
             else:

@@ -49,6 +49,7 @@ from agentclock.ports import (
     StoreHealth,
 )
 from agentclock.runs import RunDetail, RunReader, RunWatch, check_page
+from agentclock.switching import Switching
 from agentclock.timing import (
     Description,
     FiresOwed,
@@ -136,6 +137,7 @@ class Scheduler:
             entropy=entropy,
             owner_limit=schedules_per_owner,
         )
+        self.switching: Final = Switching(store, self._changes, self, tell=self._tell)
         self.audit: Final = AuditLog(store)
         #: What this process's clock shows; what is due is ruled by the database's.
         self.now: Final = clock.now

@@ -24,7 +24,10 @@ BUSY = 30 if QUICK else 300
 WATCH_SECONDS = 6 if QUICK else 60
 #: Each schedule fires so often: with 300 of them, 30 runs begin and end each second.
 INTERVAL_SECONDS = 10
-_MARKS = "new Promise((done) => new PerformanceObserver((list) => done(list.getEntries()[0].startTime)).observe({type: 'paint', buffered: true}))"
+_FIRST_PAINT = """new Promise((done) => {
+  const observer = new PerformanceObserver((list) => done(list.getEntries()[0].startTime));
+  observer.observe({ type: "paint", buffered: true });
+})"""
 
 
 def main() -> None:
@@ -67,7 +70,7 @@ def print_start(browser: Browser, site: Site) -> None:
                 page.goto(address, wait_until="commit")
                 page.locator(ready).first.wait_for()
                 rows.append((time.perf_counter() - began) * 1000)
-                paints.append(page.evaluate(_MARKS))
+                paints.append(page.evaluate(_FIRST_PAINT))
                 size = received[0] / 1024
         print(
             f"{address:<14} {MANY} schedules: first paint {sorted(paints)[len(paints) // 2]:.0f} ms, "
@@ -94,9 +97,8 @@ def print_work(browser: Browser, site: Site) -> None:
             before = task_seconds(session)
             page.wait_for_timeout(WATCH_SECONDS * 1000)
             busy = (task_seconds(session) - before) * 60 / WATCH_SECONDS
-            print(
-                f"{address:<14} {BUSY} schedules, one run each {INTERVAL_SECONDS} s: main thread busy {busy:.2f} s a minute"
-            )
+            rate = f"{BUSY} schedules, one run each {INTERVAL_SECONDS} s"
+            print(f"{address:<14} {rate}: main thread busy {busy:.2f} s a minute")
 
 
 def task_seconds(session: CDPSession) -> float:

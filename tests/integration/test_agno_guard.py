@@ -82,7 +82,11 @@ TABLE: dict[tuple[str, str], tuple[set[str], Any]] = {
 ALL_SCOPES = {scope for scopes, _ in TABLE.values() for scope in scopes} - {ADMIN}
 DENIED = (401, 403)
 #: What these are about is nowhere here: whoever is let in is told so.
-ABSENT = {("GET", "/targets/{name}/components"), ("POST", "/webhooks/{name}/test"), ("POST", "/webhooks/notices/{notice_id}/retry")}
+ABSENT = {
+    ("GET", "/targets/{name}/components"),
+    ("POST", "/webhooks/{name}/test"),
+    ("POST", "/webhooks/notices/{notice_id}/retry"),
+}
 
 
 @pytest.fixture

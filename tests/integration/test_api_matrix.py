@@ -14,7 +14,7 @@ import jwt
 import pytest
 from fastapi import FastAPI
 from tests.apis import PAUSED, WORKER
-from tests.route_table import ADMIN, ALL_SCOPES, NEW_YEAR, SESSION, TABLE, Row, endpoints
+from tests.route_table import ADMIN, ALL_SCOPES, NEW_YEAR, PAGES, SESSION, TABLE, Row, endpoints
 
 from agentclock.app import Clockwork, assemble, create_app
 from agentclock.backfilling import BackfillDraft
@@ -211,7 +211,7 @@ async def status_of(app: FastAPI, row: Row, names: dict[str, str], token: str | 
 async def test_the_table_has_every_route_and_no_other() -> None:
     async with scene() as here:
         routes = list(endpoints(here.app.routes))
-    assert sorted(routes) == sorted((row.method, row.path) for row in (*TABLE, *SESSION))
+    assert sorted(routes) == sorted((row.method, row.path) for row in (*TABLE, *SESSION, *PAGES))
 
 
 @pytest.mark.parametrize("mode", MODES)

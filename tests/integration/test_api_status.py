@@ -50,7 +50,8 @@ ROUTES = {
     ("get", "/runs"): {"200", "422", "503"} | DENIED,
     ("get", "/runs/{run_id}"): {"200", "404", "422", "503"} | DENIED,
     ("post", "/schedules/by-name/{name}/trigger"): {"200", "202", "404", "409", "413", "422", "503"} | DENIED,
-    ("post", "/schedules/{schedule_id}/runs/{run_id}/retry"): {"200", "202", "404", "409", "413", "422", "503"} | DENIED,
+    ("post", "/schedules/{schedule_id}/runs/{run_id}/retry"): {"200", "202", "404", "409", "413", "422", "503"}
+    | DENIED,
     ("get", "/schedules/{schedule_id}/why"): {"200", "404", "422", "503"} | DENIED,
     ("get", "/targets"): {"200", "422", "503"} | DENIED,
     ("get", "/targets/{name}/components"): {"200", "404", "422", "503"} | DENIED,

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,10 @@ from agentclock.core.approvals import describe
 from agentclock.core.model import Instruction, InstructionKind, Json, Outcome, OutcomeKind
 from agentclock.executor.dispatch import TargetExecutor
 from agentclock.executor.targets import TargetSettings
+
+#: Nothing is given up here but where a host has died. A real AgentOS on a busy machine takes its time: its answer
+#: begins late, and until a run is stored it says that it knows none such, which means nothing for a good while.
+PATIENT = replace(QUICK, unknown=15.0, lost=15.0, answer=15.0, confirm=15.0, idle=15.0)
 
 
 class Wire:
@@ -68,7 +73,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def executor(url: str) -> AsyncIterator[TargetExecutor]:
-    async with executor_for(url) as executor:
+    async with executor_for(url, patience=PATIENT) as executor:
         yield executor
 
 
@@ -100,7 +105,7 @@ def text_of(*calls: Recorder) -> str:
 
 
 async def test_a_stream_that_is_cut_again_and_again(url: str) -> None:
-    async with wired(url) as (wire, wired_url), executor_for(wired_url) as executor:
+    async with wired(url) as (wire, wired_url), executor_for(wired_url, patience=PATIENT) as executor:
         call = begun("/agents/talker/runs")
         running = asyncio.create_task(executor.execute(call.context))
         for count in (3, 5, 7):
@@ -122,7 +127,7 @@ async def test_another_worker_takes_over(url: str, executor: TargetExecutor, com
     outcome = await first
     assert outcome.kind is OutcomeKind.DETACHED
     taken = order(InstructionKind.ATTACH, outcome, call)
-    async with executor_for(url) as another:
+    async with executor_for(url, patience=PATIENT) as another:
         second = asyncio.create_task(another.execute(taken.context))
         await taken.heard.reaches(2)
         if "endless" in component:
@@ -205,7 +210,7 @@ async def test_a_worker_that_stops_after_the_answer(url: str, executor: TargetEx
     taken.context.stopping.set()
     assert (await running).kind is OutcomeKind.DETACHED
     again = taken.taken_up(Instruction(kind=InstructionKind.CONTINUE, answers={"action": "approve"}))
-    async with executor_for(url) as another:
+    async with executor_for(url, patience=PATIENT) as another:
         final = await another.execute(again.context)
     assert final.kind is OutcomeKind.SUCCESS
     heard = call.indices + taken.indices + again.indices

@@ -94,12 +94,20 @@ async def test_faults_name_their_fields() -> None:
         (Said(200, b"<html>"), "answers with no JSON"),
         (Said(302, headers={"Location": "http://other"}), r"sends us elsewhere \(http://other\)"),
         (Said(200, b"{", Unreachable("broke")), "broke"),
+        (said({"detail": "Not Found"}, 404), "an older agentclock, or none"),
+        (Said(404, b"<html>"), "an older agentclock, or none"),
     ],
 )
 async def test_whoever_is_no_agentclock_is_unavailable(answer: Said, message: str) -> None:
     with pytest.raises(Unreachable, match=message) as away:
         await client_of(Script(answer)).get("/schedules")
     assert away.value.code is ExitCode.UNAVAILABLE
+
+
+async def test_a_list_of_somebody_else_is_no_list() -> None:
+    for content in ([], {"data": []}, {"items": [], "meta": {}}):
+        with pytest.raises(Unreachable, match="does not answer as an agentclock does"):
+            await client_of(Script(said(content))).page("/schedules")
 
 
 async def test_an_error_without_a_word_names_its_status() -> None:

@@ -15,7 +15,7 @@ import pytest
 from agentclock.cli.arguments import read_json, read_payload
 from agentclock.cli.client import ExitCode, Trouble
 from agentclock.cli.editing import EDITABLE, changes_of, edited, from_text, to_text, with_remark
-from agentclock.cli.moments import away, lasted, read_local, read_moment, rfc3339, roughly
+from agentclock.cli.moments import away, clock, lasted, read_local, read_moment, rfc3339, roughly
 from agentclock.cli.run_orders import read_answers
 from agentclock.cli.schedule_drafts import changed_timing, read_fields, timing_of
 from agentclock.cli.wording import timetable
@@ -85,6 +85,15 @@ def test_durations_are_short() -> None:
     assert away(rfc3339(datetime.now(UTC) + timedelta(hours=3, seconds=5))) == "in 3 h"
     assert away(rfc3339(datetime.now(UTC) - timedelta(minutes=5))) == "5 min ago"
     assert away(None) == ""
+
+
+@pytest.mark.usefixtures("_here")
+def test_times_are_as_short_as_they_can_be_read() -> None:
+    now = datetime.now(UTC)
+    assert clock(rfc3339(now)) == f"{now.astimezone():%H:%M:%S}"
+    assert clock("2001-07-01T22:30:00.000Z") == "2001-07-02 00:30:00"
+    assert clock("2001-07-01T22:30:00.000Z", "Asia/Tokyo") == "2001-07-02 07:30:00"
+    assert clock(None) == ""
 
 
 def options(**given: Any) -> dict[str, Any]:

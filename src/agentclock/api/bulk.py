@@ -28,6 +28,7 @@ from agentclock.api.errors import error_response
 from agentclock.api.parameters import RunId, ScheduleId, Wait, preferred_wait, read_instant
 from agentclock.api.schedules import Key, Prefer, check_speaker
 from agentclock.core.actors import Actor
+from agentclock.core.model import Schedule
 from agentclock.runs import Runs
 from agentclock.scheduler import Scheduler
 from agentclock.triggering import RetryDraft, TriggerDraft
@@ -48,37 +49,25 @@ class BulkRoutes:
     async def enable_schedules(self, which: Schedules, request: Request, caller: TheCaller) -> BulkResult:
         """Let them fire from now on; what was due meanwhile is not made up."""
 
-        async def enable(schedule_id: str) -> BulkRow:
-            schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
+        async def may_call(schedule: Schedule) -> None:
             await self._guard.may_call(request, schedule.target)
-            await self._scheduler.enable(schedule_id, user_id=caller.user_id, by=_actor(caller, which.reason))
-            return one_row(schedule_id, HTTPStatus.OK)
 
-        return await _each(which.ids, str, enable, request)
+        return await self._switch(which, request, caller, self._scheduler.switching.enable, HTTPStatus.OK, may_call)
 
     async def disable_schedules(self, which: Schedules, request: Request, caller: TheCaller) -> BulkResult:
         """Let them fire no more; runs that exist go on."""
-
-        async def disable(schedule_id: str) -> BulkRow:
-            await self._scheduler.disable(schedule_id, user_id=caller.user_id, by=_actor(caller, which.reason))
-            return one_row(schedule_id, HTTPStatus.OK)
-
-        return await _each(which.ids, str, disable, request)
+        return await self._switch(which, request, caller, self._scheduler.switching.disable, HTTPStatus.OK)
 
     async def delete_schedules(self, which: Schedules, request: Request, caller: TheCaller) -> BulkResult:
         """Delete them; their pending runs are cancelled."""
-
-        async def delete(schedule_id: str) -> BulkRow:
-            await self._scheduler.delete(schedule_id, user_id=caller.user_id, by=_actor(caller, which.reason))
-            return one_row(schedule_id, HTTPStatus.NO_CONTENT)
-
-        return await _each(which.ids, str, delete, request)
+        return await self._switch(which, request, caller, self._scheduler.switching.delete, HTTPStatus.NO_CONTENT)
 
     async def trigger_schedules(self, which: Schedules, request: Request, caller: TheCaller) -> BulkResult:
         """Run each of them now, outside its timetable. Nobody waits for the ends of these runs."""
+        schedules = await self._scheduler.switching.find(which.ids, user_id=caller.user_id)
 
         async def trigger(schedule_id: str) -> BulkRow:
-            schedule = await self._scheduler.get(schedule_id, user_id=caller.user_id)
+            schedule = schedules.get(schedule_id) or await self._scheduler.get(schedule_id, user_id=caller.user_id)
             await self._guard.may_call(request, schedule.target)
             draft = TriggerDraft(reason=which.reason)
             detail = await self._scheduler.trigger(schedule_id, draft, user_id=caller.user_id, by=caller.actor)
@@ -100,8 +89,13 @@ class BulkRoutes:
     async def retry_runs(self, which: RunsToRetry, request: Request, caller: TheCaller) -> BulkResult:
         """Run each of them once more, now, with the payload that it had; or all that failed in the same way."""
 
+        refs = await self._alike(which, caller) if which.runs is None else which.runs
+        ids = [ref.schedule_id for ref in refs]
+        schedules = await self._scheduler.switching.find(ids, user_id=caller.user_id)
+
         async def retry(ref: RunRef) -> BulkRow:
-            schedule = await self._scheduler.get(ref.schedule_id, user_id=caller.user_id)
+            found = schedules.get(ref.schedule_id)
+            schedule = found or await self._scheduler.get(ref.schedule_id, user_id=caller.user_id)
             await self._guard.may_call(request, schedule.target)
             draft = RetryDraft(reason=which.reason)
             detail = await self._scheduler.retry(
@@ -109,7 +103,6 @@ class BulkRoutes:
             )
             return one_row(ref.run_id, _status_of(detail.is_settled), run_id=detail.run.id)
 
-        refs = await self._alike(which, caller) if which.runs is None else which.runs
         return await _each(refs, _run_id_of, retry, request)
 
     async def retry_schedule_run(
@@ -148,6 +141,32 @@ class BulkRoutes:
             response.headers["Location"] = f"{runs}/{detail.run.id}"
         return run_schemas.run_out(detail)
 
+    async def _switch(
+        self,
+        which: Schedules,
+        request: Request,
+        caller: Caller,
+        switch: Callable[..., Awaitable[list[Exception | None]]],
+        status: HTTPStatus,
+        check: Callable[[Schedule], Awaitable[None]] | None = None,
+    ) -> BulkResult:
+        """`check` raises what keeps a single one of them from it."""
+        schedules = await self._scheduler.switching.find(which.ids, user_id=caller.user_id)
+        faults: dict[str, Exception] = {}
+        for schedule_id in dict.fromkeys(which.ids):
+            try:
+                found = schedules.get(schedule_id)
+                schedule = found or await self._scheduler.get(schedule_id, user_id=caller.user_id)
+                if check is not None:
+                    await check(schedule)
+            except Exception as error:
+                faults[schedule_id] = error
+        good = [schedule_id for schedule_id in which.ids if schedule_id not in faults]
+        results = iter(await switch(good, user_id=caller.user_id, by=_actor(caller, which.reason)))
+        errors = [faults[one] if one in faults else next(results) for one in which.ids]
+        rows = zip(which.ids, errors, strict=True)
+        return result_out([_row_of(schedule_id, status, error, request) for schedule_id, error in rows])
+
     async def _alike(self, which: RunsToRetry, caller: Caller) -> list[RunRef]:
         since, until = read_instant("from", which.since), read_instant("to", which.until)
         found = await self._scheduler.insight.alike(which.fingerprint or "", since, until, user_id=caller.user_id)
@@ -168,10 +187,16 @@ async def _each(
             try:
                 return await act(item)
             except Exception as error:
-                status_code, words = _in_words(error, request)
-                return one_row(name_of(item), status_code, error=words)
+                return _row_of(name_of(item), HTTPStatus.OK, error, request)
 
     return result_out(await asyncio.gather(*map(row_of, items)))
+
+
+def _row_of(identifier: str, status: HTTPStatus, error: Exception | None, request: Request) -> BulkRow:
+    if error is None:
+        return one_row(identifier, status)
+    status_code, words = _in_words(error, request)
+    return one_row(identifier, status_code, error=words)
 
 
 def _in_words(error: Exception, request: Request) -> tuple[int, str]:

@@ -23,6 +23,9 @@ PAGE_ROWS: Final = 500
 #: How long one waits before one comes back to a stream that broke off, the first time and at most.
 RETRY_SECONDS: Final = (0.5, 5.0)
 
+#: What frameworks say where there is no route; of what is not there, the API says what it is.
+_NO_ROUTE: Final = "Not Found"
+
 Query: TypeAlias = Mapping[str, "str | int | float | bool | Sequence[str] | None"]
 Row: TypeAlias = dict[str, Any]
 
@@ -173,8 +176,7 @@ class Client:
         content = None if body is None else json.dumps(body).encode()
         call = Call(method=method, path=path + _query(query), headers=_headers(headers, content), body=content)
         async with self._transport.send(call) as answer:
-            said = await _whole(answer)
-            return _json_of(answer, said, self.where)
+            return _json_of(answer, await _whole(answer), self.where)
 
     async def page(
         self,
@@ -192,6 +194,8 @@ class Client:
         limit = page_rows if most is None else min(page_rows, most)
         while True:
             found: Row = await self.get(path, {**(query or {}), "limit": limit, **place})
+            if not isinstance(found, dict) or not found.keys() >= {"data", "meta"}:
+                raise Unreachable(f"{self.where} does not answer as an agentclock does", was_sent=True)
             rows += found["data"]
             place = _next_page(found["meta"]) if is_numbered else _next_cursor(found["meta"])
             if not place or (most is not None and len(rows) >= most):
@@ -284,5 +288,8 @@ def _json_of(answer: Answer, body: bytes, where: str) -> Any:
         if answer.status < HTTPStatus.BAD_REQUEST:
             raise Unreachable(f"{where} answers with no JSON: is it an agentclock?", was_sent=True) from None
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        raise ApiError(answer.status, content.get("detail") if isinstance(content, dict) else None)
+        detail = content.get("detail") if isinstance(content, dict) else None
+        if answer.status == HTTPStatus.NOT_FOUND and detail in (None, _NO_ROUTE):
+            raise Unreachable(f"{where} does not know this: it is an older agentclock, or none", was_sent=True)
+        raise ApiError(answer.status, detail)
     return content

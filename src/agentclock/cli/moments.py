@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from agentclock.cli.client import ExitCode, Trouble
-from agentclock.core.zones import Zone
+from agentclock.core.zones import Zone, ZoneError
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AWAY: Final = re.compile(r"([+-]?)(\d{1,6})\s*(s|min|m|h|d|w)")
@@ -44,8 +44,7 @@ def read_local(option: str, text: str, zone_name: str, now: datetime | None = No
         return read_moment(option, text, now)
     if not _TIME_OF_DAY.fullmatch(words):
         return text.strip()
-    zone = Zone.load(zone_name)
-    there = datetime.fromisoformat(zone.iso(int((now or datetime.now(UTC)).timestamp())))
+    there = _there(now or datetime.now(UTC), zone_name)
     days = 1 if f"{there:%H:%M}" < words.rjust(5, "0") else 0
     return f"{there.date() - timedelta(days=days)}T{words.rjust(5, '0')}"
 
@@ -63,15 +62,24 @@ def from_ms(at_ms: float) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone()
 
 
-def clock(text: str | None) -> str:
-    """As short as it can be read: without the day if it is today's, without the year if it is this year's."""
-    at = from_wire(text)
-    if at is None:
+def clock(text: str | None, zone_name: str | None = None) -> str:
+    """As short as it can be read: without the day if it is today's, without the year if it is this year's. In that
+    zone, or in this machine's."""
+    if text is None:
         return ""
-    now = datetime.now().astimezone()
+    at, now = (_there(moment, zone_name) for moment in (datetime.fromisoformat(text), datetime.now(UTC)))
     if at.date() == now.date():
         return f"{at:%H:%M:%S}"
     return f"{at:%a %d %b %H:%M:%S}" if at.year == now.year else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _there(at: datetime, zone_name: str | None) -> datetime:
+    if zone_name is None:
+        return at.astimezone()
+    try:
+        return datetime.fromisoformat(Zone.load(zone_name).iso(int(at.timestamp())))
+    except ZoneError:
+        return at.astimezone(UTC)
 
 
 def away(text: str | None) -> str:

@@ -11,7 +11,7 @@ from agentclock.cli.arguments import Named
 from agentclock.cli.client import Row, path_of
 from agentclock.cli.desk import Desk, over_api
 from agentclock.cli.finding import find_schedule
-from agentclock.cli.moments import clock, read_local
+from agentclock.cli.moments import away, clock, read_local
 from agentclock.cli.output import Cell, to_json
 from agentclock.cli.schedule_drafts import timing_of
 from agentclock.cli.wording import RUN_COLUMNS, SCHEDULE_COLUMNS, state, timetable
@@ -74,7 +74,7 @@ async def show_schedule(
     preview = None
     if detail["enabled"] and timing_of(detail):
         preview = await desk.client.get("/schedules/preview", {**timing_of(detail), "count": 3})
-    fires = [f"{clock(fire['utc'])}   {fire['local']}" for fire in (preview or {"fires": ()})["fires"]]
+    fires = [f"{fire['local']}   {away(fire['utc'])}" for fire in (preview or {"fires": ()})["fires"]]
     desk.out.facts([*_facts(detail), ("next fires", "\n".join(fires))])
     for warning in detail.get("warnings") or ():
         desk.out.say(f"! {warning}", style="yellow")
@@ -131,13 +131,13 @@ async def why(
     if desk.out.as_json:
         desk.out.json(answer)
         return
+    zone, near = found["timezone"], answer.get("near") or {}
     desk.out.say(answer["answer"], style="bold")
     for fact in answer["facts"]:
-        when = f"{clock(fact['at'])}  " if fact.get("at") else ""
+        when = f"{clock(fact['at'], zone)}  " if fact.get("at") else ""
         who = f"  ({fact['by']})" if fact.get("by") else ""
         desk.out.say(f"  {when}{fact['text']}{who}")
-    near = answer.get("near") or {}
-    if near.get("before") or near.get("after"):
-        desk.out.say(f"Before: {clock(near.get('before')) or 'none'}. After: {clock(near.get('after')) or 'none'}.")
+    before, after = (clock(near.get(name), zone) or "none" for name in ("before", "after"))
+    desk.out.say(f"The fire before: {before}. The fire after: {after}. Times are those of {zone}.")
     if answer.get("run_id"):
         desk.out.note(f"See: agentclock runs show {answer['run_id']}")

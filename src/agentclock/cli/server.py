@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import threading
@@ -56,6 +57,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is there by now stays. Looking through all of it again and again would hold up the loop each time.
+        gc.collect()
+        gc.freeze()
         self.up.set()
 
     async def on_tick(self, counter: int) -> bool:

@@ -137,8 +137,8 @@ class Settings(SafetySettings):
     dashboard_path: str | None = Field(
         default=None,
         max_length=200,
-        description="Where the dashboard is: a path such as /scheduler; none: / of `agentclock serve`, /scheduler inside "
-        "another app; off: nowhere.",
+        description="Where the dashboard is: a path such as /scheduler; none: / of `agentclock serve`, /scheduler "
+        "inside another app; off: nowhere.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = LogFormat.TEXT

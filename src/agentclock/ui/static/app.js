@@ -69,7 +69,8 @@ async function navigate() {
 
 /** @returns {Promise<Screen>} */
 async function nowhere() {
-  return { show: (root) => void fill(root, h("h1", null, "There is no such page"), h("p", null, h("a", { href: link([]) }, "To the overview"))) };
+  const home = h("p", null, h("a", { href: link([]) }, "To the overview"));
+  return { show: (root) => void fill(root, h("h1", null, "There is no such page"), home) };
 }
 
 /** @param {HTMLElement} root @param {Error} error */
@@ -102,7 +103,9 @@ function showConnection() {
   banner.hidden = state !== "away";
   document.body.classList.toggle("is-away", state === "away");
   if (state === "away") {
-    say(banner, `The server cannot be reached since ${fromNow(since).replace(" ago", "")}${trouble ? ` (${trouble})` : ""}. What you see is as it was then; this page comes back by itself.`);
+    const length = fromNow(since).replace(" ago", "").replace("now", "a moment");
+    const why = trouble ? ` (${trouble})` : "";
+    say(banner, `The server has not answered for ${length}${why}. What you see is as it was then; this page comes back by itself.`);
   }
 }
 

@@ -47,7 +47,9 @@ function take(value) {
 export async function logIn(token) {
   const known = await post("/session", { token });
   await loadSession();
-  if (known.authenticated && !session.value?.authenticated) throw new ApiError(0, "This browser does not keep the cookie: allow cookies of this site.");
+  if (known.authenticated && !session.value?.authenticated) {
+    throw new ApiError(0, "This browser does not keep the cookie: allow cookies of this site.");
+  }
   tabs.postMessage("in");
 }
 

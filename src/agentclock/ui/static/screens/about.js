@@ -68,15 +68,18 @@ async function showServer(root, signal) {
   try {
     const info = await get("/info", { signal });
     const { database } = info;
+    const away = database.clock_difference_ms;
     fill(root, h("h2", null, "Server"), facts([
       ["agentclock", info.version], ["Time zone data", `IANA ${info.tzdata_version}`],
-      ["Database", `${database.backend} ${database.version}, schema ${database.schema_version}, answers in ${duration(database.latency_ms)}`],
-      ["Its clock", database.clock_difference_ms ? `${duration(database.clock_difference_ms)} away from the server's` : "agrees with the server's"],
+      ["Database", `${database.backend} ${database.version}, schema ${database.schema_version}`],
+      ["It answers in", duration(database.latency_ms)],
+      ["Its clock", away ? `${duration(away)} away from the server's` : "agrees with the server's"],
       ["Targets", info.targets.join(", ") || "none"],
     ]), database.warnings.map((/** @type {string} */ text) => h("p", { class: "note warn" }, text)));
   } catch (error) {
     if (signal.aborted) return;
-    fill(root, h("h2", null, "Server"), version && facts([["agentclock", version]]), h("p", { class: "error" }, /** @type {Error} */ (error).message));
+    fill(root, h("h2", null, "Server"), version && facts([["agentclock", version]]),
+      h("p", { class: "error" }, /** @type {Error} */ (error).message));
   }
 }
 
@@ -85,7 +88,8 @@ function showClock(root, signal) {
   const [server, browser, difference] = [h("span"), h("span"), h("span")];
   fill(root, h("h2", null, "Time"), facts([
     ["Server", server], ["This browser", browser], ["Difference", difference], ["Your time zone", viewerZone],
-  ]), h("p", { class: "dim" }, "Times are shown in your time zone unless a zone stands beside them. Schedules fire by the server's clock."));
+  ]), h("p", { class: "dim" },
+    "Times are shown in your time zone unless a zone stands beside them. Schedules fire by the server's clock."));
   const tick = () => {
     const away = now() - Date.now();
     say(server, `${clockTime(now())} (${clockTime(now(), "UTC")} UTC)`);
@@ -106,6 +110,7 @@ function reading() {
 function kept() {
   return h("section", { class: "panel" }, h("h2", null, "Kept in this browser"), h("ul", null,
     h("li", null, "The theme, in local storage, once you choose one."),
-    h("li", null, "If you log in: the key or token, in a cookie that no script can read and that is sent to this server only, for 12 hours at most."),
+    h("li", null, "If you log in: the key or token, in a cookie that no script can read and that is sent to this server only, ",
+      "for 12 hours at most."),
     h("li", null, "Nothing else: no tracking, and nothing comes from or goes to anywhere but this server.")));
 }

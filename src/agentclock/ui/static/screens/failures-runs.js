@@ -46,7 +46,8 @@ function row(run) {
   const again = actionButton(retry(run), { small: true, about });
   again.dataset.act = "retry";
   const edit = h("button", { type: "button", class: "small", disabled: !may("schedules:write"),
-    "aria-label": `Edit payload and run again: ${about}`, onclick: async () => watch(await (await import("./run-again.js")).editAndRunAgain(run)) }, "Edit payload …");
+    "aria-label": `Edit payload and run again: ${about}`, onclick: async () =>
+      watch(await (await import("./run-again.js")).editAndRunAgain(run)) }, "Edit payload …");
   return h("tr", { "data-row": true, "data-run": run.id, "data-schedule": run.schedule_id },
     h("td", { "data-label": "Schedule" }, h("a", { href: link(["runs", run.schedule_id, run.id]) }, name)),
     h("td", { "data-label": "Due", class: "nowrap" }, dateTime(run.fire_at)),

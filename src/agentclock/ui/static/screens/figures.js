@@ -24,7 +24,7 @@ const NAME = { head: "Schedule", sort: "name", cell: (row) => [
 
 /** @param {number | null | undefined} value @param {number} most @param {string} text @param {string} [kind] */
 const bar = (value, most, text, kind = "") => [h("span", { class: `bar inline ${kind}`, "aria-hidden": "true" },
-  h("span", { style: { width: `${value ? Math.max(1, Math.min(100, (value / Math.max(most, 1e-9)) * 100)).toFixed(1) : 0}%` } })), text];
+  h("span", { style: { width: `${value ? Math.max(1, Math.min(100, (value / Math.max(most, 1e-9)) * 100)).toFixed(1) : 0}%` } })), h("span", { class: "measured" }, text)];
 /** Fires by what became of them. @param {any} row */
 const shares = (row) => h("span", { class: "bar inline shares", "aria-hidden": "true" }, ["runs", "skipped", "missed"].map((name) =>
   h("span", { class: name, style: { width: `${row.due ? ((row[name] / row.due) * 100).toFixed(1) : 0}%` } })));
@@ -35,7 +35,7 @@ const figure = (row, of, figure) => row[of]?.[figure];
 const TABS = {
   lateness: {
     text: "Lateness", path: "/schedules/statistics", standard: "7d", sort: "lateness",
-    about: "From when a run was due (and the schedule's own jitter) to the start of its first attempt. Only the timetable's runs can be late.",
+    about: "From when a run was due, and the schedule's own jitter, to its first attempt. Only the timetable's runs can be late.",
     columns: [NAME,
       { head: "Runs measured", num: true, cell: (row) => number(figure(row, "lateness_ms", "runs") ?? 0) },
       { head: "p50", num: true, cell: (row) => duration(figure(row, "lateness_ms", "p50")) },
@@ -48,7 +48,7 @@ const TABS = {
     text: "Accounts", path: "/schedules/accounts", standard: "24h", sort: "",
     about: "Every fire that was due, against what became of it: due = runs + skipped + missed. Runs by hand and backfills do not count.",
     columns: [{ ...NAME, sort: undefined },
-      { head: "Due", num: true, cell: (row) => [shares(row), number(row.due)], sum: "due" },
+      { head: "Due", num: true, cell: (row) => [shares(row), h("span", { class: "measured" }, number(row.due))], sum: "due" },
       { head: "= Runs", num: true, cell: (row) => number(row.runs), sum: "runs" },
       { head: "+ Skipped", num: true, cell: (row) => number(row.skipped), sum: "skipped" },
       { head: "+ Missed", num: true, cell: (row) => number(row.missed), sum: "missed" },

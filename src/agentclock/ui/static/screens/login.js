@@ -13,7 +13,8 @@ const FIELDS = {
   key: ["Security key", "What stands in AGENTCLOCK_SECURITY_KEY on the server."],
   token: ["Token", "A JSON Web Token (JWT) that this server accepts."],
   key_or_token: ["Security key or token", "What stands in AGENTCLOCK_SECURITY_KEY on the server, or a JSON Web Token (JWT)."],
-  host: ["Key or token of the AgentOS", "agentclock is part of an AgentOS here, which decides who may come in: its security key, or a token that it accepts."],
+  host: ["Key or token of the AgentOS",
+    "agentclock is part of an AgentOS here, which decides who may come in: its security key, or a token that it accepts."],
 };
 
 /** @type {import("../app.js").Screen["show"]} */
@@ -38,8 +39,8 @@ function leave() {
 /** @param {string} [why] */
 export function loginForm(why) {
   const [label, hint] = FIELDS[session.value?.mode ?? ""] ?? FIELDS.key_or_token;
-  const field = h("input", { id: "token", name: "password", type: "password", autocomplete: "current-password", required: true, autofocus: true,
-    autocapitalize: "none", spellcheck: "false", "aria-describedby": "token-hint token-fault" });
+  const field = h("input", { id: "token", name: "password", type: "password", autocomplete: "current-password", required: true,
+    autofocus: true, autocapitalize: "none", spellcheck: "false", "aria-describedby": "token-hint token-fault" });
   const reveal = h("input", { type: "checkbox", onchange: () => (field.type = reveal.checked ? "text" : "password") });
   const fault = h("p", { id: "token-fault", class: "fault", role: "alert" });
   const button = h("button", { class: "primary", type: "submit" }, "Log in");

@@ -62,8 +62,11 @@ function row(need, after) {
   const [shape, name] = SEVERITIES[need.severity] ?? SEVERITIES.notice;
   const { schedule_id: id, schedule_name: called } = need;
   return h("li", { class: "need" },
-    h("span", { class: `badge v-${need.severity}` }, svg("svg", { class: "mark", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: shape })), name),
-    h("div", null, h("p", null, id && [h("a", { href: link(["schedules", id]) }, called ?? id), ": "], h("span", { class: "what" })), h("p", { class: "dim more" })),
+    h("span", { class: `badge v-${need.severity}` },
+      svg("svg", { class: "mark", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: shape })), name),
+    h("div", null,
+      h("p", null, id && [h("a", { href: link(["schedules", id]) }, called ?? id), ": "], h("span", { class: "what" })),
+      h("p", { class: "dim more" })),
     h("div", { class: "actions" }, help(need, after)));
 }
 

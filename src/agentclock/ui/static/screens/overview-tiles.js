@@ -45,11 +45,12 @@ export function startTiles(root, signal) {
   };
   function paintSummary() {
     const { schedules: of, last_24_h: past, next_fire: soon, lateness_ms: lateness } = summary;
-    next(soon ? (Date.parse(soon.at) > now() ? fromNow(soon.at) : "now") : "none", soon?.schedule_name ?? "no schedule is due for anything");
+    if (soon) next(Date.parse(soon.at) > now() ? fromNow(soon.at) : "now", soon.schedule_name);
+    else next("none", "no schedule is due for anything");
     const bad = past.failed + past.timeout + past.lost;
     const all = past.success + bad;
-    const absent = past.skipped + past.missed;
-    ended(all ? percent(past.success / all) : "–", all ? `${number(bad)} of ${counted(all, "run")} failed${absent ? `, ${number(absent)} skipped or missed` : ""}` : "no run has ended");
+    const absent = past.skipped + past.missed ? `, ${number(past.skipped + past.missed)} skipped or missed` : "";
+    ended(all ? percent(past.success / all) : "–", all ? `${number(bad)} of ${counted(all, "run")} failed${absent}` : "no run has ended");
     late(lateness ? duration(lateness.p50) : "–", lateness ? `half; 99 % within ${duration(lateness.p99)}` : "no run was due yet");
     schedules(number(of.enabled), of.disabled ? `enabled; ${number(of.disabled)} paused` : "enabled");
     const lag = Math.max(summary.due_lag_ms ?? 0, summary.queue_lag_ms ?? 0);

@@ -18,7 +18,8 @@ export async function show(root, _route, signal) {
   const feed = h("section", { class: "panel", "aria-label": "Live" });
   fill(root,
     h("div", { class: "head" }, h("h1", null, "Overview"),
-      h("div", { class: "actions" }, may("schedules:write") ? h("a", { class: "button primary", href: link(["schedules", "new"]) }, "New schedule")
+      h("div", { class: "actions" }, may("schedules:write")
+        ? h("a", { class: "button primary", href: link(["schedules", "new"]) }, "New schedule")
         : h("button", { type: "button", disabled: true, title: "Your token does not allow this" }, "New schedule"))),
     h("div", { class: "stack" }, tiles, chart, h("div", { class: "grid" }, attention, feed)));
   startTiles(tiles, signal);

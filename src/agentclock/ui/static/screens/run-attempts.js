@@ -104,7 +104,7 @@ function tableOf(run, told, lostAt) {
       ["Attempt", h("b", null, one.number)], ["Status", stateOf(one, lostAt)],
       ["Waited", begun - before >= 0 && begun - before < 864e5 ? duration(begun - before) : "–"],
       ["Claimed", h("time", { datetime: one.started_at, title: dateTime(begun) }, clockTime(begun))],
-      ["Sent", since(of?.sent)], ["First event", since(of?.first)], ["First words", since(of?.words)],
+      ...(told.size ? [["Sent", since(of?.sent)], ["First event", since(of?.first)], ["First words", since(of?.words)]] : []),
       ["End", one.completed_at ? clockTime(one.completed_at) : "–"],
       ["Took", duration((ms(one.completed_at) || lostAt || now()) - begun)],
       ["Worker", one.worker ?? "–"],
@@ -115,7 +115,8 @@ function tableOf(run, told, lostAt) {
       one.error && h("tr", null,
         h("td", { colspan: cells.length, class: "error wrap" }, [one.status_code, one.error].filter(Boolean).join(" ")))];
   });
-  const heads = ["Attempt", "Status", "Waited", "Claimed", "Sent", "First event", "First words", "End", "Took", "Worker"];
+  // Plain endpoints have no events.
+  const heads = ["Attempt", "Status", "Waited", "Claimed", ...(told.size ? ["Sent", "First event", "First words"] : []), "End", "Took", "Worker"];
   return h("table", { class: "cards compact" }, h("caption", { class: "visually-hidden" }, "Attempts of this run"),
     h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", null, rows));
 }

@@ -71,7 +71,16 @@ function content(title, about, value, type, open) {
   return h("section", { class: "panel", "aria-label": title }, h("details", { open },
     h("summary", null, h("h2", { class: "inline" }, title),
       h("span", { class: "dim" }, ` ${about}${type && type !== "str" ? ` (${type})` : ""}`)),
-    h("pre", { tabindex: "0", role: "group", "aria-label": about }, pretty(value))));
+    h("pre", { tabindex: "0", role: "group", "aria-label": about }, type?.includes("json") ? tidy(value) : pretty(value))));
+}
+
+/** A text of JSON with its lines broken. @param {unknown} value */
+function tidy(value) {
+  try {
+    return pretty(JSON.parse(String(value)));
+  } catch {
+    return pretty(value); // it was cut off, or is none
+  }
 }
 
 /** @param {string} title @param {...import("../lib.js").Child} children */

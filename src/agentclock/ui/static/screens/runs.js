@@ -44,6 +44,7 @@ export async function show(root, route, signal) {
 
   const paint = painter(() => {
     showFresh();
+    if (chosen.size) showBar();
     keyed(body, rows, (run) => run.id, (run) => makeRow(run, { isChosen: chosen.has(run.id), choose }), paintRow);
     if (!rows.length && isLoaded) fill(body, wide("empty", "No runs here. Widen the time, or take a filter away."));
   }, 500, signal);
@@ -116,25 +117,32 @@ export async function show(root, route, signal) {
     bar.hidden = !some.length;
     all.checked = some.length > 0 && some.length === rows.length;
     all.indeterminate = some.length > 0 && some.length < rows.length;
-    const act = async (/** @type {"cancel" | "retry"} */ verb, /** @type {any[]} */ which) => {
+    const key = some.map((run) => run.id + isActive(run)).join();
+    if (bar.dataset.of === key) return;
+    bar.dataset.of = key;
+    const canCancel = may("runs:cancel") || may("schedules:write");
+    fill(bar, h("b", null, `${some.length} selected`),
+      bulkButton("Run again", "retry", some.filter((run) => !isActive(run)), may("schedules:write")),
+      bulkButton("Cancel", "cancel", some.filter(isActive), canCancel),
+      h("button", { type: "button", onclick: clear }, "Clear"));
+  }
+
+  /** @param {string} text @param {"cancel" | "retry"} verb @param {any[]} which @param {boolean} isAllowed */
+  function bulkButton(text, verb, which, isAllowed) {
+    const button = h("button", { type: "button", disabled: !which.length || !isAllowed, class: verb === "cancel" ? "danger" : null },
+      `${text} (${which.length})`);
+    button.addEventListener("click", async () => {
+      button.disabled = true;
       const { bulk } = await import("./runs-bulk.js");
       const done = await bulk(verb, which.map((run) => ({ id: run.id, schedule_id: run.schedule_id, name: run.schedule_name ?? run.id })));
+      button.disabled = false;
       if (done === null) return;
       clear();
       void load();
-    };
-    const [active, over] = [some.filter(isActive), some.filter((run) => !isActive(run))];
-    const button = (/** @type {string} */ text, /** @type {any[]} */ which, /** @type {"cancel" | "retry"} */ verb,
-      /** @type {boolean} */ allowed) =>
-      h("button", { type: "button", disabled: !which.length || !allowed, class: verb === "cancel" ? "danger" : null,
-        onclick: (/** @type {MouseEvent} */ event) => {
-        /** @type {HTMLButtonElement} */ (event.currentTarget).disabled = true;
-        void act(verb, which).then(showBar);
-      } }, `${text} (${which.length})`);
-    fill(bar, h("b", null, `${some.length} selected`), button("Run again", over, "retry", may("schedules:write")),
-      button("Cancel", active, "cancel", may("runs:cancel") || may("schedules:write")),
-        h("button", { type: "button", onclick: clear }, "Clear"));
+    });
+    return button;
   }
+
   function clear() {
     chosen.clear();
     for (const box of body.querySelectorAll("input")) box.checked = false;
@@ -158,6 +166,7 @@ export async function show(root, route, signal) {
   on("connection", paint, signal);
   every(() => rows.some(isActive) && paint(), 1000, signal);
   showFilters(filters, route.query);
+  fill(body, wide("loading", "Loading …"));
   await load();
   return {
     /** @param {import("../router.js").Route} changed */

@@ -2,9 +2,10 @@
  * A figure of each run over time, as bars by state; by keyboard run by run, and as a table.
  * @module
  */
+import { get } from "../api.js";
 import { compact, dateTime, duration, money } from "../format.js";
-import { fill, freshId, h, say, svg } from "../lib.js";
-import { go, link } from "../router.js";
+import { fill, freshId, h, painter, say, svg } from "../lib.js";
+import { go, link, refine } from "../router.js";
 import { mark, word } from "../status.js";
 
 /**
@@ -15,7 +16,7 @@ import { mark, word } from "../status.js";
 /** @typedef {"duration_ms" | "lateness_ms" | "total_tokens" | "cost"} Measure */
 
 /** @type {Record<Measure, {name: string, text: (n: number | null) => string}>} */
-export const MEASURES = {
+const MEASURES = {
   duration_ms: { name: "Duration", text: duration },
   lateness_ms: { name: "Lateness", text: duration },
   total_tokens: { name: "Tokens", text: compact },
@@ -26,6 +27,7 @@ const BAR = 8;
 const GAP = 2;
 const HEIGHT = 120;
 const TOP = 14;
+const REDRAW_MS = 10_000;
 
 /**
  * @param {string} scheduleId
@@ -33,7 +35,7 @@ const TOP = 14;
  * @param {Measure} measure
  * @param {string} zone
  */
-export function chart(scheduleId, series, measure, zone) {
+function chart(scheduleId, series, measure, zone) {
   const { name, text } = MEASURES[measure];
   const values = series[measure];
   const length = values.length;
@@ -104,4 +106,42 @@ function asTable(scheduleId, series, measure, zone) {
     "aria-label": `${name} as a table` },
     h("table", null, h("caption", null, `${name} run by run, newest first`), h("thead", null, h("tr", null,
       h("th", { scope: "col" }, "Fire time"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "num" }, name))), rows)));
+}
+
+/**
+ * The chart with a choice of what it shows.
+ * @param {import("./schedule.js").Page} page
+ * @param {AbortSignal} signal
+ */
+export function chartPanel(page, signal) {
+  const place = h("div", { class: "reserve" });
+  const wanted = () => {
+    const said = page.route.query.get("measure") ?? "";
+    return /** @type {Measure} */ (Object.hasOwn(MEASURES, said) ? said : "duration_ms");
+  };
+  const choice = h("select", { onchange: () => refine({ measure: choice.value === "duration_ms" ? null : choice.value }) },
+    Object.entries(MEASURES).map(([key, { name }]) => h("option", { value: key }, name)));
+  choice.value = wanted();
+  let shown = "";
+  const draw = async (/** @type {boolean} */ isLive) => {
+    shown = wanted();
+    try {
+      const { series } = await get(page.statisticsPath, { signal });
+      if (isLive && place.matches(":hover, :focus-within")) return; // somebody is reading it
+      fill(place, series.run_id.length ? chart(page.id, series, wanted(), page.schedule.timezone)
+        : h("p", { class: "dim" }, "No run has ended yet."));
+    } catch (error) {
+      if (!signal.aborted) fill(place, h("p", { class: "error" }, /** @type {Error} */ (error).message));
+    }
+  };
+  const redraw = painter(() => void draw(true), REDRAW_MS, signal);
+  redraw();
+  return {
+    element: h("section", { class: "panel" }, h("header", null, h("h2", null, "Run by run"),
+      h("div", { class: "actions filters" }, h("label", null, "Shown", choice))), place),
+    redraw,
+    update: () => {
+      if (wanted() !== shown) void draw(false);
+    },
+  };
 }

@@ -37,7 +37,7 @@ export function show(root, page, signal) {
   };
   const reload = painter(() => void load(), 5000, signal);
   reload();
-  return { hear: (run) => { if (run?.completed_at) reload(); } };
+  return { hear: (run) => { if (run?.ended_at) reload(); } };
 }
 
 /** @param {Element} place @param {any} figures @param {any} usage */

@@ -49,7 +49,7 @@ export function show(root, page, signal) {
     if (!signal.aborted) void timeline(line, { signal, query: { name: page.schedule.name }, lanes: 200, only: page.id, compact: true });
   });
   return { update, hear: (run) => {
-    if (run && (run.completed_at || run.status === "running" || !rows.some((other) => other.id === run.id))) (rows = withRun(rows, run,
+    if (run && (run.ended_at || run.status === "running" || !rows.some((other) => other.id === run.id))) (rows = withRun(rows, run,
       RECENT)), drawRecent();
   } };
 }

@@ -103,6 +103,7 @@ export class Page {
       paint();
       this.panel?.hear?.(run);
     }, signal);
+    on("connection", () => this.tick(), signal);
     on("schedules", (detail) => {
       if (detail?.id === this.id && detail.change === "deleted") this.gone();
       else if (!detail || detail.id === this.id) reload();

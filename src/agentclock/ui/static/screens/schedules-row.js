@@ -70,7 +70,8 @@ export function nextFire(schedule) {
 export function countDown(schedule, element) {
   if (!element) return;
   const left = ms(schedule.next_fire_at) - now();
-  say(element, left > -1500 ? fromNow(schedule.next_fire_at) : `due since ${duration(-Math.round(left / 1000) * 1000)}`.replace(".0 s",
+  say(element, left > -1500 || connection.state === "away" ? fromNow(schedule.next_fire_at)
+    : `due since ${duration(-Math.round(left / 1000) * 1000)}`.replace(".0 s",
     " s"));
 }
 
@@ -124,7 +125,7 @@ export class Row {
     refill(this.strip, (s.recent_runs ?? []).map((/** @type {any} */ run) => [run.id, run.status]), () => strip(s, s.recent_runs ?? []));
     refill(this.next, [s.enabled, s.next_fire_at, s.timezone], () => nextFire(s));
     refill(this.acts, [s.enabled, s.name], () => this.buttons());
-    this.tick();
+    this.tick(true);
   }
 
   buttons() {
@@ -141,8 +142,8 @@ export class Row {
   }
 
   /** Nobody reads the countdown of a row that is out of sight. */
-  tick() {
-    if (!this.isSeen) return;
+  tick(isSeen = this.isSeen) {
+    if (!isSeen) return;
     countDown(this.schedule, this.next.querySelector(".countdown"));
     say(this.live, activity(this.active));
   }

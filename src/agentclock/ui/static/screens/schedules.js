@@ -29,6 +29,7 @@ export async function show(root, route, signal) {
   fill(root, list.elements());
   startKeys(list);
   on("runs", (run) => list.hearRun(run), signal);
+  on("connection", () => list.draw(), signal);
   on("schedules", (detail) => list.hearSchedule(detail), signal);
   every(() => list.tick(), 1000, signal);
   await list.load();
@@ -104,7 +105,8 @@ export class List {
     this.signal.addEventListener("abort", () => control.abort(), { signal: control.signal });
     const { query } = this.route;
     const cursor = query.get("cursor");
-    const path = withQuery("/schedules", { ...whereOf(query), sort: query.get("sort") ?? "next_fire", limit: PAGE, recent_runs: STRIP,
+    const path = withQuery("/schedules", { ...whereOf(query), sort: ["name",
+      "newest"].find((one) => one === query.get("sort")) ?? "next_fire", limit: PAGE, recent_runs: STRIP,
       cursor, page: cursor ? null : this.page });
     this.table.setAttribute("aria-busy", String(!isLive));
     try {

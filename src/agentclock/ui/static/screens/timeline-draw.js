@@ -46,7 +46,8 @@ function hatched(x, y, w, h) {
 /** Those that are drawn at their fire time, since they took no time, and how far apart they can be told from each other. */
 const POINTS = new Map([["skipped", 6], ["missed", 6], ["pending", 2], ["planned", 4]]);
 /** From the bottom: what went wrong is never hidden. */
-const ORDER = ["planned", "skipped", "cancelled", "success", "missed", "unknown", "pending", "paused", "running", "lost", "timeout", "failed"];
+const ORDER = ["planned", "skipped", "cancelled", "success", "missed", "unknown", "pending", "paused", "running", "lost", "timeout",
+  "failed"];
 
 /**
  * Draws what does not change any more, or what does.
@@ -78,7 +79,14 @@ export function drawLane(strip, marks, x, at, isGrowing) {
   write(strip, pens, isGrowing);
 }
 
-/** @param {{d: string[], end: number[]}} pen @param {Mark} mark @param {Scale} x @param {number} at @param {number} rows @param {number} due */
+/**
+ * @param {{d: string[], end: number[]}} pen
+ * @param {Mark} mark
+ * @param {Scale} x
+ * @param {number} at
+ * @param {number} rows
+ * @param {number} due in pixels
+ */
 function drawRun(pen, mark, x, at, rows, due) {
   const start = x(/** @type {number} */ (mark.start));
   const height = rows === 1 ? 12 : (LANE_HEIGHT - 4) / rows - 1;

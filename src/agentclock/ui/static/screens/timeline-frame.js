@@ -9,7 +9,8 @@ import { word } from "../status.js";
 import { BAND_HEIGHT, GROUPS, sample } from "./timeline-draw.js";
 import { SPAN_NAMES, ticks } from "./timeline-window.js";
 
-const LEGEND = ["success", "running", "failed", "timeout", "lost", "cancelled", "skipped", "missed", "pending", "paused", "planned", "unknown"];
+const LEGEND = ["success", "running", "failed", "timeout", "lost", "cancelled", "skipped", "missed", "pending", "paused", "planned",
+  "unknown"];
 const SPAN_WORDS = /** @type {Record<string, string>} */ ({ "1h": "1 h", "6h": "6 h", "24h": "24 h", "3d": "3 d", "7d": "7 d" });
 
 /**
@@ -18,14 +19,16 @@ const SPAN_WORDS = /** @type {Record<string, string>} */ ({ "1h": "1 h", "6h": "
  * @param {() => void} toggle between chart and table
  */
 export function controls(zoomTo, move, toggle) {
-  const zooms = SPAN_NAMES.map((span) => h("button", { type: "button", class: "small", "data-span": span, onclick: () => zoomTo(span) }, SPAN_WORDS[span]));
+  const zooms = SPAN_NAMES.map((span) =>
+    h("button", { type: "button", class: "small", "data-span": span, onclick: () => zoomTo(span) }, SPAN_WORDS[span]));
   const button = (/** @type {string} */ text, /** @type {number} */ by, /** @type {string | null} */ title) =>
     h("button", { type: "button", class: "small", title, onclick: () => move(by) }, text);
   const present = button("Now", 0, null);
   const asTable = h("button", { type: "button", class: "small", onclick: toggle }, "As table");
   const element = h("div", { class: "actions" },
     h("div", { class: "joined", role: "group", "aria-label": "Zoom" }, zooms),
-    h("div", { class: "joined", role: "group", "aria-label": "Move" }, button("Earlier", -0.5, "Key: ←"), present, button("Later", 0.5, "Key: →")), asTable);
+    h("div", { class: "joined", role: "group", "aria-label": "Move" },
+      button("Earlier", -0.5, "Key: ←"), present, button("Later", 0.5, "Key: →")), asTable);
   /** @param {import("./timeline-window.js").View} view */
   const update = (view) => {
     for (const zoom of zooms) zoom.setAttribute("aria-pressed", String(zoom.dataset.span === view.span));
@@ -37,8 +40,8 @@ export function controls(zoomTo, move, toggle) {
 
 /** Density band with its patterns. */
 function bandElement() {
-  const hatch = (/** @type {string} */ id, /** @type {string} */ d) => svg("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse" },
-    svg("rect", { width: 6, height: 6 }), svg("path", { d }));
+  const hatch = (/** @type {string} */ id, /** @type {string} */ d) => svg("pattern",
+    { id, width: 6, height: 6, patternUnits: "userSpaceOnUse" }, svg("rect", { width: 6, height: 6 }), svg("path", { d }));
   return svg("svg", { class: "tl-band", height: BAND_HEIGHT, role: "img", "aria-label": "How many fires of all schedules, over time" },
     svg("defs", null, hatch("tl-bad", "M0 6 6 0M-1 1 1-1M5 7 7 5"), hatch("tl-absent", "M0 3h3")),
     GROUPS.map(([name]) => svg("path", { class: `b-${name}`, fill: name === "bad" || name === "absent" ? `url(#tl-${name})` : null })));
@@ -99,8 +102,10 @@ export function seamNotes(seams) {
     found.zones.push(seam.timezone);
     together.set(key, found);
   }
-  return [...together.values()].slice(0, 8).map(({ at, text, zones }) => h("p", { class: "tl-seam" },
-    `Clock change ${dateTime(at)}: in ${zones.slice(0, 3).join(", ")}${zones.length > 3 ? ` and ${counted(zones.length - 3, "other zone")}` : ""} ${text}.`));
+  return [...together.values()].slice(0, 8).map(({ at, text, zones }) => {
+    const others = zones.length > 3 ? ` and ${counted(zones.length - 3, "other zone")}` : "";
+    return h("p", { class: "tl-seam" }, `Clock change ${dateTime(at)}: in ${zones.slice(0, 3).join(", ")}${others} ${text}.`);
+  });
 }
 
 /** So many schedules are named at most. */
@@ -128,17 +133,19 @@ export function legend() {
  */
 export function pager(page, size, total, turn) {
   if (total <= size && page === 1) return null;
+  const [first, last] = [(page - 1) * size + 1, page * size].map((place) => number(Math.min(total, place)));
   const button = (/** @type {string} */ text, /** @type {number} */ to) =>
     h("button", { type: "button", class: "small", disabled: to < 1 || (to - 1) * size >= total, onclick: () => turn(to) }, text);
   return h("nav", { class: "actions", "aria-label": "Lanes of the timeline" }, button("Previous lanes", page - 1),
-    h("span", { class: "dim" }, `${number(Math.min(total, (page - 1) * size + 1))}–${number(Math.min(total, page * size))} of ${counted(total, "schedule")}, next fires first`),
+    h("span", { class: "dim" }, `${first}–${last} of ${counted(total, "schedule")}, next fires first`),
     button("More lanes", page + 1));
 }
 
 /** The element of one lane. @param {import("./timeline-marks.js").Lane} lane @param {string} hint id of the help for its keys */
 export function laneElement(lane, hint) {
   const strip = svg("svg", { class: "tl-strip", tabindex: 0, role: "application", "aria-describedby": hint });
-  return h("li", { class: "tl-lane" }, h("a", { class: "tl-name", href: link(["schedules", lane.schedule_id]), title: lane.name }, lane.name), strip);
+  const name = h("a", { class: "tl-name", href: link(["schedules", lane.schedule_id]), title: lane.name }, lane.name);
+  return h("li", { class: "tl-lane" }, name, strip);
 }
 
 /** Instead of lanes. @param {number} page */

@@ -22,6 +22,9 @@ import { isActive } from "../store.js";
 /** More that ran at once are drawn over each other. */
 const ROWS = 4;
 
+/** A fire to come. */
+const PLANNED = { id: null, status: "planned", was: "planned", cause: "schedule", start: null, end: null, count: 1, row: 0 };
+
 /** @param {string | null} iso */
 const instant = (iso) => (iso ? Date.parse(iso) : null);
 
@@ -36,7 +39,8 @@ export function marksOf(lane, live, isKnown) {
   /** @type {Map<string, Mark>} */
   const found = new Map();
   const { marks } = lane;
-  const add = (/** @type {string} */ id, /** @type {string} */ status, /** @type {boolean} */ isLive, /** @type {Partial<Mark>} */ rest) => {
+  /** @param {string} id @param {string} status @param {boolean} isLive @param {Partial<Mark>} rest */
+  const add = (id, status, isLive, rest) => {
     const shown = isActive({ status }) && !isKnown({ id, status }, isLive) ? "unknown" : status;
     found.set(id, /** @type {Mark} */ ({ id, status: shown, was: status, row: 0, ...rest }));
   };
@@ -53,7 +57,7 @@ export function marksOf(lane, live, isKnown) {
   const happened = new Set([...found.values()].map((mark) => mark.due));
   const all = [...found.values()];
   for (const due of lane.planned_ms) {
-    if (!happened.has(due)) all.push({ id: null, status: "planned", was: "planned", cause: "schedule", due, start: null, end: null, count: 1, row: 0 });
+    if (!happened.has(due)) all.push({ ...PLANNED, due });
   }
   return inRows(all.sort((one, other) => one.due - other.due));
 }

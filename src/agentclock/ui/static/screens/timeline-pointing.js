@@ -41,9 +41,10 @@ export function startPointing(box, lanes, laneOf, scale, signal) {
     const right = Math.max(left + 3, x(mark.end ?? (mark.start === null ? mark.due : now())));
     cursor.setAttribute("d", `M${left - 3} 1H${right + 3}V${LANE_HEIGHT - 1}H${left - 3}z`);
     if (cursor.parentNode !== view.strip) view.strip.append(cursor);
-    if (present?.mark === mark && !tip.hidden) return;
+    const isSame = present?.mark.id === mark.id && present.mark.due === mark.due && present.mark.status === mark.status;
     present = { view, mark };
-    fill(tip, h("p", null, badge(mark.status), " ", h("strong", null, view.lane.name)),
+    // A screen reader would read it again.
+    if (!isSame || tip.hidden) fill(tip, h("p", null, badge(mark.status), " ", h("strong", null, view.lane.name)),
       told(mark, now()).map((part) => h("p", null, part)), mark.id && h("a", { href: target(view, mark) }, "Open the run"));
     tip.hidden = false;
     const [frame, strip] = [box.getBoundingClientRect(), view.strip.getBoundingClientRect()];
@@ -111,7 +112,14 @@ export function startPointing(box, lanes, laneOf, scale, signal) {
     } else return false;
     return true;
   }
-  return { hide };
+  /** After the marks were made or placed anew. */
+  function again() {
+    const view = present && laneOf(present.view.strip);
+    const mark = present && view?.marks[place(view.marks, present.mark)];
+    if (view && mark) showIt(view, mark);
+    else hide();
+  }
+  return { again };
 }
 
 /** The marks may have been made anew since. @param {Mark[]} marks @param {Mark} mark */

@@ -44,14 +44,20 @@ export function showTable(root, lanes, bins) {
 /** @param {{lane: import("./timeline-marks.js").Lane, mark: import("./timeline-marks.js").Mark}} entry */
 function row({ lane, mark }) {
   const { start, end, due } = mark;
-  const state = badge(mark.status);
+  const length = start === null ? "" : end === null ? `${duration(now() - start)} so far` : duration(end - start);
+  /** @type {HTMLElement} */
+  let state = badge(mark.status);
+  if (mark.id) {
+    const about = `${state.textContent}: ${lane.name}, ${dateTime(due)}`;
+    state = h("a", { href: link(["runs", lane.schedule_id, mark.id]), "aria-label": about }, state);
+  }
   const name = h("a", { href: link(["schedules", lane.schedule_id]) }, lane.name);
   return h("tr", null,
     h("th", { scope: "row" }, name),
-    h("td", { "data-label": "State" }, mark.id ? h("a", { href: link(["runs", lane.schedule_id, mark.id]), "aria-label": `${state.textContent}: ${lane.name}, ${dateTime(due)}` }, state) : state),
+    h("td", { "data-label": "State" }, state),
     h("td", { "data-label": "Due", class: "nowrap" }, dateTime(due)),
     h("td", { "data-label": "Waited", class: "num" }, start === null ? "" : duration(start - due)),
-    h("td", { "data-label": "Took", class: "num" }, start === null ? "" : end === null ? `${duration(now() - start)} so far` : duration(end - start)),
+    h("td", { "data-label": "Took", class: "num" }, length),
     h("td", { "data-label": "More" }, told(mark, now()).slice(1).filter((part) => !/^(started|took|for) /.test(part)).join(", ")));
 }
 
@@ -60,7 +66,8 @@ function density({ from, bin, groups }) {
   const rows = groups[0].map((_, i) => i).filter((i) => groups.some((group) => group[i]));
   return h("details", null, h("summary", null, `All schedules, ${duration(bin)} by ${duration(bin)}`),
     h("div", { class: "table-wrap" }, h("table", { class: "cards" }, h("caption", null, "How many fires of all schedules became what"),
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "From"), GROUPS.map(([name]) => h("th", { scope: "col", class: "num" }, HEADS[name])))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "From"),
+        GROUPS.map(([name]) => h("th", { scope: "col", class: "num" }, HEADS[name])))),
       h("tbody", null, rows.map((i) => h("tr", null, h("th", { scope: "row" }, dateTime(from + i * bin)),
         GROUPS.map(([name], g) => h("td", { class: "num", "data-label": HEADS[name] }, groups[g][i] ? number(groups[g][i]) : ""))))))));
 }

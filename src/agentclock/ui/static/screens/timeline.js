@@ -5,12 +5,12 @@
 import { get, withQuery } from "../api.js";
 import { counted, dateTime, duration } from "../format.js";
 import { bind } from "../keys.js";
-import { debounced, every, fill, freshId, h, keyed, painter, say } from "../lib.js";
+import { debounced, every, fill, freshId, h, painter, say } from "../lib.js";
 import { currentRoute, refine } from "../router.js";
-import { connection, now, on, runs } from "../store.js";
-import { drawBand, drawLane, grouped } from "./timeline-draw.js";
-import { busiestText, chartFrame, controls, emptyNote, grid, laneElement, legend, pager, seamNotes } from "./timeline-frame.js";
-import { grows, marksOf, summed } from "./timeline-marks.js";
+import { connection, now, on } from "../store.js";
+import { drawBand, grouped } from "./timeline-draw.js";
+import { busiestText, chartFrame, controls, emptyNote, grid, legend, pager, seamNotes } from "./timeline-frame.js";
+import { Lanes } from "./timeline-lanes.js";
 import { startPointing } from "./timeline-pointing.js";
 import { showTable } from "./timeline-table.js";
 import { moved, readView, scaleOf, spanInAddress, zoomed } from "./timeline-window.js";
@@ -19,21 +19,17 @@ import { moved, readView, scaleOf, spanInAddress, zoomed } from "./timeline-wind
 const REFETCH_MS = 60_000;
 const AFTER_CHANGE_MS = 5_000;
 const PAINT_MS = 1_000;
-/** @typedef {import("../store.js").LiveRun} LiveRun */
 /** @typedef {import("./timeline-marks.js").Lane} Lane */
-/**
- * `live`: the newest state of its runs that the stream has told.
- * @typedef {{lane: Lane, marks: import("./timeline-marks.js").Mark[], live: Map<string, LiveRun>, strip: SVGElement, isDirty: boolean}} LaneView
- */
 /**
  * `query` narrows the schedules as for GET /schedules; `lanes`: how many a page; `only`: the lane of this schedule alone;
  * `compact`: without names, density and keys of the whole page.
- * @typedef {{signal: AbortSignal, query?: Record<string, unknown>, lanes?: number, only?: string, compact?: boolean}} Options
+ * @typedef {{signal: AbortSignal, query?: Record<string, unknown>, lanes?: number, only?: string,
+ *   compact?: boolean}} Options
  */
 
 /**
- * Shows the timeline in `root` until `signal` is aborted. What it shows is in the address (`span`, `at` or, compact, `mid`; `lanes`, `view`),
- * and it follows changes there by itself. The promise is kept when there is something to see.
+ * Shows the timeline in `root` until `signal` is aborted. What it shows is in the address (`span`, `at` or, compact, `mid`;
+ * `lanes`, `view`), and it follows changes there by itself. The promise is kept when there is something to see.
  * @param {HTMLElement} root
  * @param {Options} options
  */
@@ -49,13 +45,8 @@ class Timeline {
   /** The last answer. @type {any} */
   data = null;
   width = 0;
-  /** By when the last answer and the last snapshot of the stream came. */
-  fetchedAt = 0;
-  snapshotAt = 0;
   /** @type {AbortController | null} */
   asking = null;
-  /** @type {Map<string, LaneView>} */
-  views = new Map();
   range = h("span", { class: "dim" });
   said = h("div", { class: "tl-said" });
   trouble = h("div", { role: "alert" });
@@ -71,11 +62,12 @@ class Timeline {
     this.controls = controls((span) => refine({ span: spanInAddress(span) }), (by) => this.move(by),
       () => refine({ view: this.view.asTable ? null : "table" }));
     this.frame = chartFrame(this.options.compact);
+    const help = "Left and right go along the runs of this lane, up and down to other lanes, Enter opens the run.";
     fill(root, h("header", null, h("h2", null, "Timeline"), this.range, this.controls.element), this.said, this.trouble,
-      this.frame.chart, this.table, this.foot, legend(),
-      h("p", { id: this.hint, class: "visually-hidden" }, "Left and right go along the runs of this lane, up and down to other lanes, Enter opens the run."));
-    this.pointing = startPointing(this.frame.chart, this.frame.list, (strip) => this.views.get(strip.parentElement?.dataset.key ?? ""),
-      () => this.scale(), options.signal);
+      this.frame.chart, this.table, this.foot, legend(), h("p", { id: this.hint, class: "visually-hidden" }, help));
+    this.lanes = new Lanes(this.frame.list, this.hint);
+    this.pointing = startPointing(this.frame.chart, this.frame.list,
+      (strip) => this.lanes.views.get(strip.parentElement?.dataset.key ?? ""), () => this.scale(), options.signal);
     this.ask = painter(() => this.paint(), PAINT_MS, options.signal);
   }
 
@@ -96,13 +88,13 @@ class Timeline {
   listen() {
     const { signal, compact } = this.options;
     every(() => this.tick(), PAINT_MS, signal);
-    on("runs", (run) => this.hear(run), signal);
+    on("runs", (run) => this.lanes.hear(run), signal);
     on("schedules", debounced(() => signal.aborted || void this.load(), AFTER_CHANGE_MS), signal);
     let before = connection.state;
     on("connection", () => {
       const was = before;
       before = connection.state;
-      if ((was === "away") !== (before === "away")) this.spoil();
+      if ((was === "away") !== (before === "away")) this.lanes.spoil();
       if (was === "away" && before === "live") void this.load();
     }, signal);
     signal.addEventListener("abort", () => this.asking?.abort());
@@ -127,7 +119,6 @@ class Timeline {
       const answer = await get(withQuery("/schedules/timeline", { ...query, ...span, lanes, page: view.page }), { signal: mine.signal });
       if (signal.aborted) return;
       this.data = answer;
-      this.fetchedAt = performance.now();
       fill(this.trouble);
       this.take();
     } catch (error) {
@@ -144,54 +135,20 @@ class Timeline {
     const { root, options: { only, lanes: size, compact } } = this;
     /** @type {Lane[]} */
     const lanes = this.data.lanes.filter((/** @type {Lane} */ lane) => !only || lane.schedule_id === only);
-    const { list } = this.frame;
-    keyed(list, lanes, (lane) => lane.schedule_id, (lane) => laneElement(lane, this.hint));
-    this.views.clear();
-    lanes.forEach((lane, i) => {
-      const [name, strip] = list.children[i].children;
-      say(name, lane.name);
-      list.children[i].classList.toggle("is-paused", !lane.enabled);
-      this.views.set(lane.schedule_id, { lane, marks: [], live: new Map(), strip: /** @type {any} */ (strip), isDirty: true });
-    });
-    fill(this.said, compact ? null : h("p", null, busiestText(this.data.busiest), this.data.planned_is_complete ? null : " There are more fires ahead than are counted here."),
-      seamNotes(this.data.seams));
+    fill(this.said, seamNotes(this.data.seams), compact ? null : h("p", null, busiestText(this.data.busiest),
+      this.data.planned_is_complete ? null : " There are more fires ahead than are counted here."));
     root.classList.toggle("is-empty", !lanes.length && this.view.page === 1);
+    const isCut = lanes.some((lane) => !lane.is_complete);
     fill(this.foot, lanes.length ? null : emptyNote(this.view.page),
-      lanes.every((lane) => lane.is_complete) ? null : h("p", { class: "dim" }, "Some lanes hold more than is drawn here: zoom in to see all of it."),
+      isCut ? h("p", { class: "dim" }, "Some lanes hold more than is drawn here: zoom in to see all of it.") : null,
       compact ? null : pager(this.view.page, size, this.data.lanes_total, (page) => refine({ lanes: page > 1 ? page : null })));
-    this.gather();
+    this.lanes.take(lanes);
     this.layout();
-  }
-
-  /** Looks through all live runs, after a snapshot and after an answer. */
-  gather() {
-    for (const view of this.views.values()) view.live.clear();
-    for (const run of runs.values()) this.views.get(run.schedule_id)?.live.set(run.id, run);
-    this.spoil();
-  }
-
-  /** All lanes are to be drawn anew. */
-  spoil() {
-    for (const view of this.views.values()) view.isDirty = true;
-    this.ask();
-  }
-
-  /** @param {LiveRun | null} run null: a snapshot */
-  hear(run) {
-    if (run === null) {
-      this.snapshotAt = performance.now();
-      this.gather();
-      return;
-    }
-    const view = this.views.get(run.schedule_id);
-    if (!view) return;
-    view.live.set(run.id, run);
-    view.isDirty = true;
   }
 
   tick() {
     this.ask();
-    const isOld = performance.now() - this.fetchedAt > REFETCH_MS;
+    const isOld = performance.now() - this.lanes.answeredAt > REFETCH_MS;
     if (isOld && this.view.at === null && connection.state === "live" && !this.asking) void this.load();
   }
 
@@ -222,7 +179,6 @@ class Timeline {
     say(this.range, `${dateTime(view.from).replace(/:\d\d$/, "")} – ${dateTime(view.to).replace(/:\d\d$/, "")}`);
     frame.chart.hidden = view.asTable;
     this.table.hidden = !view.asTable;
-    this.pointing.hide();
     if (!data) return;
     const bins = { from: Date.parse(data.from), bin: data.bin_seconds * 1000, groups: grouped(data.bins.series, data.bins.count) };
     const { axis, lines } = grid(view, this.width, this.scale(), data.seams);
@@ -230,27 +186,15 @@ class Timeline {
     fill(frame.lines, lines);
     const most = drawBand(frame.band, bins, this.scale());
     say(frame.most, most ? `up to ${counted(most, "fire")} in ${duration(bins.bin).replace(/ 00 (s|min)$/, "")}` : "");
-    for (const one of this.views.values()) one.isDirty = true;
+    this.lanes.spoil();
     this.paint();
-    if (view.asTable) showTable(this.table, [...this.views.values()], this.options.compact ? null : bins);
+    this.pointing.again();
+    if (view.asTable) showTable(this.table, [...this.lanes.views.values()], this.options.compact ? null : bins);
   }
 
   paint() {
     const [at, x] = [now(), this.scale()];
     this.frame.moveTo(x(at), this.width);
-    for (const view of this.views.values()) {
-      if (view.isDirty) {
-        view.marks = marksOf(view.lane, view.live.values(), (run, isLive) => this.isKnown(run, isLive));
-        view.strip.setAttribute("aria-label", `${view.lane.name}: ${summed(view.marks)}`);
-        drawLane(view.strip, view.marks, x, at, false);
-      }
-      if (view.isDirty || view.marks.some(grows)) drawLane(view.strip, view.marks, x, at, true);
-      view.isDirty = false;
-    }
-  }
-
-  /** Whether what is told of an active run can still be true. @param {{id: string}} run @param {boolean} isLive */
-  isKnown(run, isLive) {
-    return connection.state !== "away" && (isLive || runs.has(run.id) || this.fetchedAt >= this.snapshotAt);
+    this.lanes.paint(x, at);
   }
 }
