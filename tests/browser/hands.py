@@ -78,10 +78,11 @@ class Keyboard:
         self.page.keyboard.press("Space")
 
     def _choose(self, field: Locator, value: str) -> None:
+        self.page.keyboard.press("Home")
         for _ in range(_PATIENCE):
-            self.page.keyboard.press("ArrowDown")
             if field.input_value() == value:
                 return
+            self.page.keyboard.press("ArrowDown")
         raise AssertionError(f"no key chooses {value}")
 
     def _go_to(self, place: Locator) -> None:

@@ -11,9 +11,10 @@ import pytest
 from tests.apis import DRAFT, World, app_of, client_of, world
 
 from agentclock.api import Caller, Permission
-from agentclock.core.errors import Forbidden
+from agentclock.core.errors import Forbidden, StoreUnavailable
 from agentclock.core.fingerprints import fingerprint
 from agentclock.core.model import Outcome, OutcomeKind, RunStatus, Target
+from agentclock.core.triggers import as_triggered
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 FAILED = Outcome(kind=OutcomeKind.FAILED, status_code=500, error="HTTP 500: out of memory")
@@ -64,6 +65,38 @@ async def test_each_row_is_answered_in_order_and_none_stops_the_others(here: Wor
         ]
         assert [row["run_id"] is not None for row in result["data"] if row["ok"]] == [action == "trigger"] * 3
     assert (await client.get("/schedules")).json()["data"] == []
+
+
+async def test_what_is_named_twice_is_done_once(here: World, client: httpx2.AsyncClient) -> None:
+    first, second = await some(here, 2)
+    result = await bulk(client, "/schedules/bulk/delete", ids=[first, first, second])
+    assert [status for _, status in statuses(result)] == [204, 404, 204]
+
+
+async def test_fires_that_are_due_are_recorded_before_all_is_switched_off(
+    here: World, client: httpx2.AsyncClient
+) -> None:
+    late, early = await here.create(name="late", cron_expr="0 5 * * *"), await here.create(name="early")
+    here.clock.advance(4 * 3_600)
+    result = await bulk(client, "/schedules/bulk/disable", ids=[late, early])
+    assert result["done"] == 2
+    assert not any(row["enabled"] for row in (await client.get("/schedules")).json()["data"])
+    [missed] = (await client.get("/runs")).json()["data"]
+    assert (missed["schedule_id"], missed["status"]) == (early, "missed")
+
+
+async def test_without_a_database_every_row_says_so(
+    here: World, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await some(here, 2)
+
+    async def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("password=hunter2")
+
+    monkeypatch.setattr(here.store, "write_schedules", away)
+    result = await bulk(client, "/schedules/bulk/disable", ids=ids)
+    assert [status for _, status in statuses(result)] == [503, 503]
+    assert "hunter2" not in str(result)
 
 
 async def test_why_it_was_done_stands_in_the_audit_log(here: World, client: httpx2.AsyncClient) -> None:
@@ -180,8 +213,6 @@ async def test_a_retry_has_the_payload_that_the_run_had(
     assert (answer.status_code, made["cause"], made["retry_of"]) == (202, "manual", run_id)
     assert answer.headers["location"] == f"/schedules/{schedule_id}/runs/{made['id']}"
     assert (await client.get(answer.headers["location"])).json()["retry_of"] == run_id
-    from agentclock.core.triggers import as_triggered
-
     assert as_triggered(await here.claim()).schedule.target.payload == expected
 
 

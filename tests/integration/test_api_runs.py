@@ -267,6 +267,16 @@ async def test_what_is_not_there_is_not_found(here: World, client: httpx2.AsyncC
 # the inbox
 
 
+async def test_a_run_is_found_by_its_id_alone(here: World, client: httpx2.AsyncClient) -> None:
+    run = await pending(here)
+    found = (await client.get(f"/runs/{run.id}")).json()
+    assert found.pop("schedule_name") == DRAFT["name"]
+    assert found == (await client.get(path_of(run))).json()
+    for unknown in (run.schedule_id, "nothing", "%00"):
+        missing = await client.get(f"/runs/{unknown}")
+        assert (missing.status_code, missing.json()) == (404, {"detail": "Schedule run not found"})
+
+
 async def test_the_inbox_shows_what_waits_for_a_human(here: World, client: httpx2.AsyncClient) -> None:
     first = await paused(here, name="first", approval_timeout_seconds=600)
     third = await paused(here, ASKED, name="third", approval_timeout_seconds=None)

@@ -40,6 +40,7 @@ SCHEDULE_SHAPE: dict[str, Any] = {
     "on_lost": TEXT_OR_NULL, "ping_url": TEXT_OR_NULL, "retries_lost": bool, "provenance": (dict, type(None)),
 }  # fmt: skip
 DETAIL_SHAPE = SCHEDULE_SHAPE | {"explanation": TEXT_OR_NULL, "warnings": list}
+LISTED_SHAPE = SCHEDULE_SHAPE | {"explanation": TEXT_OR_NULL, "recent_runs": (list, type(None))}
 STATE_SHAPE: dict[str, Any] = {
     "id": str, "name": str, "enabled": bool, "next_run_at": INT_OR_NULL, "updated_at": INT_OR_NULL,
 }  # fmt: skip
@@ -52,7 +53,8 @@ RUN_SHAPE: dict[str, Any] = {
     "available_at": TEXT_OR_NULL, "worker": TEXT_OR_NULL, "metrics": (dict, type(None)), "attempts": list,
     "paused_at": TEXT_OR_NULL, "approval_due_at": TEXT_OR_NULL, "approval": (list, type(None)),
     "cancel_requested": bool, "usage": (dict, type(None)), "triggered_by": TEXT_OR_NULL,
-    "trigger_reason": TEXT_OR_NULL,
+    "trigger_reason": TEXT_OR_NULL, "retry_of": TEXT_OR_NULL, "payload": (dict, type(None)),
+    "started_at": TEXT_OR_NULL, "ended_at": TEXT_OR_NULL, "duration_ms": INT_OR_NULL, "lateness_ms": INT_OR_NULL,
 }  # fmt: skip
 ATTEMPT_SHAPE: dict[str, Any] = {
     "number": int, "status": str, "started_at": str, "completed_at": TEXT_OR_NULL, "status_code": INT_OR_NULL,
@@ -110,7 +112,7 @@ async def test_every_answer_has_its_shape(here: World, client: httpx2.AsyncClien
     assert has_shape(ended, RUN_SHAPE)
     assert has_shape(ended["attempts"][0], ATTEMPT_SHAPE)
     schedules, runs = (await client.get("/schedules")).json(), (await client.get(f"{one}/runs")).json()
-    for answer, shape in ((schedules, SCHEDULE_SHAPE), (runs, RUN_SHAPE)):
+    for answer, shape in ((schedules, LISTED_SHAPE), (runs, RUN_SHAPE)):
         assert answer.keys() == {"data", "meta"}
         assert has_shape(answer["meta"], META_SHAPE)
         assert has_shape(answer["data"][0], shape)

@@ -12,6 +12,8 @@ from typing import Any, cast
 import httpx2
 import pytest
 from agno.db.sqlite import SqliteDb
+from agno.os.authz import Authorization
+from agno.os.settings import AgnoAPISettings
 from agno.team import Team
 from agno.workflow import Workflow
 from aiohttp import web
@@ -19,6 +21,7 @@ from fastapi import FastAPI
 from tests.agno_host import SECRET, as_user, bearer, greeter, living
 from tests.apis import app_of, client_of, world
 from tests.integration.test_agno_session import KEY, app_with
+from tests.integration.test_api_bulk import OnlyAssistants
 
 from agentclock.app import assemble, create_app
 from agentclock.config import Settings
@@ -215,9 +218,6 @@ def full_app(db: SqliteDb, **options: Any) -> FastAPI:
 
 @pytest.mark.parametrize("kind", ["open", "key", "tokens"])
 async def test_the_agentos_around_us_is_asked_in_process(tmp_path: Path, kind: str) -> None:
-    from agno.os.authz import Authorization
-    from agno.os.settings import AgnoAPISettings
-
     options: dict[str, dict[str, Any]] = {
         "open": {},
         "key": {"settings": AgnoAPISettings(os_security_key=KEY)},
@@ -268,8 +268,6 @@ async def test_workers_and_what_they_have_in_hand() -> None:
 
 
 async def test_what_workers_do_for_others_is_not_told() -> None:
-    from tests.integration.test_api_bulk import OnlyAssistants
-
     async with world() as here, client_of(app_of(here, guard=OnlyAssistants())) as client:
         for owner in ("ada", "eve"):
             schedule = await here.scheduler.create({"name": owner, "endpoint": "/agents/assistant/runs"}, user_id=owner)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,6 +219,29 @@ async def test_who_works(stage: Stage) -> None:
     found = await stage.json("workers")
     assert [worker["alive"] for worker in found["data"]] == [True]
     assert found["data"][0]["name"] in await stage.run("workers")
+
+
+async def completed(*words: str) -> list[str]:
+    """What a shell offers for the last word."""
+    environment = {"_AGENTCLOCK_COMPLETE": "complete_bash", "COMP_CWORD": str(len(words))}
+    environment["COMP_WORDS"] = " ".join(("agentclock", *words))
+    program = (sys.executable, "-c", "from agentclock.cli.main import app; app(prog_name='agentclock')")
+    process = await asyncio.create_subprocess_exec(
+        *program, env={**os.environ, **environment}, stdout=PIPE, stderr=PIPE
+    )
+    out, error = await process.communicate()
+    assert error == b""
+    return out.decode().split()
+
+
+async def test_shells_are_offered_names_of_schedules(stage: Stage) -> None:
+    await stage.run("schedules", "create", "offered", "--agent", "a")
+    assert await completed("schedules", "sh") == ["show"]
+    assert await completed("schedules", "show", "--url", stage.server.url, "offe") == ["offered"]
+    assert await completed("runs", "list", "--url", stage.server.url, "--schedule", "off") == ["offered"]
+    # Where nobody is to be asked, nothing is said.
+    assert await completed("schedules", "show", "--url", "http://127.0.0.1:1", "offe") == []
+    assert await completed("schedules", "show", "--database", "/nowhere/clock.db", "offe") == []
 
 
 async def test_tokens_open_the_door_and_are_never_shown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import socket
 import sys
@@ -145,3 +146,27 @@ async def test_the_runs_of_a_schedule_one_after_the_other(stage: Stage) -> None:
         tail.send_signal(signal.SIGINT)
         _, _, code = await rest_of(tail)
     assert code == 130
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1), (None, 130)])
+async def test_at_a_terminal_one_is_asked_first(stage: Stage, answer: bytes | None, code: int) -> None:
+    """None: Ctrl-C."""
+    draft = ("schedules", "create", f"asked-{code}", "--cron", "@daily", "--agent", "a", "--url", stage.server.url)
+    terminal, end = pty.openpty()
+    program = [sys.executable, "-m", "agentclock", *draft]
+    process = await asyncio.create_subprocess_exec(*program, stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    try:
+        said = b""
+        while b"[y/N]" not in said:
+            said += await asyncio.to_thread(os.read, terminal, 4096)
+        if answer is None:
+            process.send_signal(signal.SIGINT)
+        else:
+            os.write(terminal, answer)
+        assert await process.wait() == code
+    finally:
+        os.close(terminal)
+    assert b"At 00:00, every day, UTC" in said
+    found = await stage.server.get(f"/schedules?name=asked-{code}")
+    assert found["meta"]["total_count"] == (1 if code == 0 else 0)

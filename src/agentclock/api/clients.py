@@ -46,7 +46,6 @@ class Proxies:
                 break
         return host
 
-
     def scheme_of(self, scope: Scope) -> str:
         """By which the client came to the first trusted proxy, as far as the proxy next to us says."""
         scheme: str = scope.get("scheme", "http")

@@ -14,7 +14,7 @@ from agentclock.cli.client import Client
 from agentclock.cli.connecting import Connection, connected
 
 #: A shell that does not answer at once is worse than one that does not know.
-PATIENCE_SECONDS: Final = 1.5
+PATIENCE_SECONDS: Final = 2.0
 MOST: Final = 200
 
 
@@ -22,8 +22,9 @@ def schedule_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of schedules that begin with what is there; none where that cannot be found out in a moment."""
     try:
         connection = _connection(ctx)
-        if connection.database or os.environ.get("AGENTCLOCK_DATABASE"):
-            import_module("agentclock.cli.local")  # it takes its time, which is not the database's
+        is_local = connection.database or (os.environ.get("AGENTCLOCK_DATABASE") and not connection.url)
+        # Imports take their time, which is not that of whoever is asked.
+        import_module("agentclock.cli.local" if is_local else "agentclock.cli.network")
         return asyncio.run(_within(connection, incomplete))
     except (Exception, SystemExit):  # whatever it is, it must not end up on the command line
         return []
@@ -50,4 +51,4 @@ async def _within(connection: Connection, incomplete: str) -> list[str]:
 async def _names(client: Client, incomplete: str) -> list[str]:
     found = await client.page("/schedules", {"name": incomplete or None, "sort": "name"}, most=MOST)
     names = (str(row["name"]) for row in found["data"])
-    return sorted({name for name in names if name.lower().startswith(incomplete.lower())})
+    return sorted({name for name in names if name.startswith(incomplete)})

@@ -115,7 +115,13 @@ export function say(element, text) {
 export function keyed(parent, items, keyOf, make, update) {
   /** @type {Map<string, Element>} */
   const before = new Map();
-  for (const child of Array.from(parent.children)) before.set(child.getAttribute("data-key") ?? "", child);
+  const keys = new Set(items.map(keyOf));
+  for (const child of Array.from(parent.children)) {
+    const key = child.getAttribute("data-key") ?? "";
+    // First, so that those that stay need not be moved: that would take the focus from them.
+    if (keys.has(key) && !before.has(key)) before.set(key, child);
+    else child.remove();
+  }
   let place = parent.firstElementChild;
   for (const item of items) {
     const key = keyOf(item);
@@ -130,7 +136,6 @@ export function keyed(parent, items, keyOf, make, update) {
     if (element === place) place = place.nextElementSibling;
     else parent.insertBefore(element, place);
   }
-  for (const gone of before.values()) gone.remove();
 }
 
 /**

@@ -68,7 +68,8 @@ FROM r WHERE {where} GROUP BY r.schedule_id;
 
 -- name: count_final_runs
 -- Of runs that stand for one fire each, so that the index says it all.
-SELECT ((date_part('epoch', r.fire_at) * 1000000)::bigint / 1000 - :since_ms::bigint) * :bins::bigint / :span_ms::bigint,
+SELECT
+    ((date_part('epoch', r.fire_at) * 1000000)::bigint / 1000 - :since_ms::bigint) * :bins::bigint / :span_ms::bigint,
     r.status, count(*)
 FROM {prefix}runs r
 WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> ''
@@ -76,7 +77,8 @@ GROUP BY 1, 2;
 
 -- name: count_absences
 -- Rows that may stand for several fires, which only they themselves tell.
-SELECT ((date_part('epoch', r.fire_at) * 1000000)::bigint / 1000 - :since_ms::bigint) * :bins::bigint / :span_ms::bigint,
+SELECT
+    ((date_part('epoch', r.fire_at) * 1000000)::bigint / 1000 - :since_ms::bigint) * :bins::bigint / :span_ms::bigint,
     r.status, sum(r.fire_count)::bigint
 FROM {prefix}runs r
 WHERE {where} AND r.status NOT IN ('pending', 'running', 'paused') AND r.cause <> ''

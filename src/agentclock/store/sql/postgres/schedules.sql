@@ -121,10 +121,10 @@ ORDER BY p.key, p.id;
 -- Likewise.
 SELECT {schedule_columns}, p.key
 FROM (
-    SELECT s.id COLLATE "C" AS id, s.folded_name COLLATE "C" AS key
+    SELECT s.id, s.folded_name COLLATE "C" AS key
     FROM {prefix}schedules s
     WHERE s.deleted_at IS NULL AND {where}
-    ORDER BY key, id LIMIT :limit::bigint OFFSET :offset::bigint
+    ORDER BY key, s.id LIMIT :limit::bigint OFFSET :offset::bigint
 ) p JOIN {prefix}schedules s ON s.id = p.id
 ORDER BY p.key, p.id;
 
@@ -143,7 +143,7 @@ ORDER BY CASE WHEN s.enabled THEN coalesce(s.next_fire_at, :never::timestamptz) 
 -- name: briefs_by_name
 SELECT {brief_columns} FROM {prefix}schedules s
 WHERE s.deleted_at IS NULL AND {where}
-ORDER BY s.folded_name COLLATE "C", s.id COLLATE "C" LIMIT :limit::bigint;
+ORDER BY s.folded_name COLLATE "C", s.id LIMIT :limit::bigint;
 
 -- name: count_schedules
 SELECT count(*) FROM {prefix}schedules s WHERE s.deleted_at IS NULL AND {where};
@@ -211,7 +211,7 @@ s.managed_by = :managed_by
     > (:cursor_key::timestamptz, :cursor_id)
 
 -- name: schedules_after_name
-(s.folded_name COLLATE "C", s.id COLLATE "C") > (:cursor_key, :cursor_id)
+(s.folded_name COLLATE "C", s.id) > (:cursor_key, :cursor_id)
 
 -- name: stale_zone_schedules
 SELECT s.id FROM {prefix}schedules s

@@ -20,7 +20,9 @@ export function kept(key) {
 /** @param {string} key @param {Values} base @param {Values} values */
 export function keep(key, base, values) {
   try {
-    if (Object.keys(values).some((name) => values[name] !== base[name])) sessionStorage.setItem(key, JSON.stringify(values));
+    // Only what is another: what somebody else changes meanwhile is not undone when this comes back.
+    const changed = Object.fromEntries(Object.entries(values).filter(([name, value]) => value !== base[name]));
+    if (Object.keys(changed).length) sessionStorage.setItem(key, JSON.stringify(changed));
     else sessionStorage.removeItem(key);
   } catch {
     // Without storage the browser has to ask before it leaves.

@@ -67,13 +67,13 @@ class Editor {
     const { values } = this;
     const back = this.id ? link(["schedules", this.id]) : link(["schedules"]);
     const tags = h("textarea", { rows: 2, class: "short" });
-    this.form = h("form", { class: "editor", novalidate: true, onsubmit: (/** @type {Event} */ event) =>
-      (event.preventDefault(), void this.submit()) },
+    const submit = (/** @type {Event} */ event) => (event.preventDefault(), void this.submit());
+    this.form = h("form", { class: "editor", novalidate: true, onsubmit: submit },
       h("div", null, this.marks.summary, this.conflict,
-        h("fieldset", null, h("legend", null, "What it is"), textField("name", "Name", values, "Letters, digits, blanks and . _ -",
-          { maxlength: 255, required: true }),
+        h("fieldset", null, h("legend", null, "What it is"),
+          textField("name", "Name", values, "Letters, digits, blanks and . _ -", { maxlength: 255, required: true }),
           textField("description", "Description", values, null, { maxlength: 1024 }),
-            field("tags", "Tags", control("tags", tags, values), "One on each line.")),
+          field("tags", "Tags", control("tags", tags, values), "One on each line.")),
         h("fieldset", null, h("legend", null, "When it fires"), this.timing.element),
         h("fieldset", null, h("legend", null, "What it calls"), this.target.element, this.payload.element),
         h("details", { class: "panel", open: this.isTuned() }, h("summary", null, h("h2", null, "Policies")), this.policies.element,
@@ -82,7 +82,7 @@ class Editor {
       this.preview.element,
       h("div", { class: "actions savebar" }, this.save, h("a", { class: "button", href: back, onclick: () => forget(this.key) }, "Cancel"),
         h("button", { type: "button", "data-shortcut": "c", onclick: () => this.commands() }, "Commands"),
-          h("span", { class: "dim small" }, h("kbd", null, "Ctrl"), " ", h("kbd", null, "Enter"), " saves")));
+        h("span", { class: "dim small" }, h("kbd", null, "Ctrl"), " ", h("kbd", null, "Enter"), " saves")));
     return [h("p", { class: "small" }, h("a", { href: back }, this.id ? `‹ ${this.source.name}` : "‹ Schedules")),
       h("div", { class: "head" }, h("h1", null, this.id ? `Edit ${this.source.name}` : "New schedule")), this.notes(), this.form];
   }

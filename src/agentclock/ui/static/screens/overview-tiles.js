@@ -42,6 +42,7 @@ export function startTiles(root, signal) {
       paused(number(waiting), waiting ? "approve or reject them" : "nobody has to decide anything");
     }
     if (summary) paintSummary();
+    if (connection.state === "away") workers("unknown", "until the server is back");
   };
   function paintSummary() {
     const { schedules: of, last_24_h: past, next_fire: soon, lateness_ms: lateness } = summary;

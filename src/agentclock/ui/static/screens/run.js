@@ -160,7 +160,7 @@ function buttons(run, schedule, watch) {
     return run.status === "paused" ? [decide(run, true), decide(run, false), cancel(run)] : [cancel(run)];
   };
   if (isActive(run)) {
-    return [run.cancel_requested ? h("span", { class: "dim" }, "Is being cancelled …")
+    return [run.cancel_requested ? h("span", { class: "dim" }, "Cancelling …")
       : shortcut(actionButton(cancel(run), { class: "danger" }), "x"), commandsButton(commands)];
   }
   const edit = h("button", { type: "button", title: "Key: e", "data-shortcut": "e", onclick: async () =>

@@ -58,7 +58,7 @@ function noteOf(run) {
 /** @param {any} run */
 function button(run) {
   const about = `run of ${run.schedule_name ?? "a deleted schedule"}, ${dateTime(run.fire_at)}`;
-  if (isActive(run) && run.cancel_requested) return h("span", { class: "dim" }, "Is being cancelled");
+  if (isActive(run) && run.cancel_requested) return h("span", { class: "dim" }, "Cancelling …");
   const made = isActive(run) ? actionButton(cancel(run), { small: true, class: "", about })
     : actionButton(retry(run), { small: true, about });
   made.dataset.act = isActive(run) ? "cancel" : "retry";

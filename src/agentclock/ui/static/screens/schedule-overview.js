@@ -29,15 +29,20 @@ export function show(root, page, signal) {
     h("div", { class: "stack" }, why.element,
       h("section", { class: "panel" }, h("header", null, h("h2", null, "Last runs"),
         h("div", { class: "actions" }, h("a", { href: link(["schedules", page.id], { tab: "history" }) }, "History"))), recent))));
+  /** @type {any} */
+  let drawn = null;
   const update = async () => {
     why.update();
+    if (drawn === page.schedule) return; // only the address changed
+    drawn = page.schedule;
     try {
       const [shown, found] = await Promise.all([preview(page.schedule, signal), get(`${page.path}/runs?limit=${RECENT}`, { signal })]);
       rows = found.data;
       drawRecent();
       why.suggest(rows);
-      fill(fires, shown.fires.length ? firesTable(shown, page.schedule.enabled
-        ? `The next ${shown.fires.length}, by the clock that fires them` : "These it would fire if it were resumed")
+      const caption = page.schedule.enabled ? `The next ${shown.fires.length}, by the clock that fires them`
+        : "When it would fire if it were resumed";
+      fill(fires, shown.fires.length ? firesTable(shown, caption)
         : h("p", { class: "dim" }, "Nothing is due by itself: it runs when it is triggered."),
       page.schedule.max_runs && h("p", { class: "small dim" }, `It fires ${page.schedule.max_runs} times in all.`));
     } catch (error) {
@@ -48,10 +53,12 @@ export function show(root, page, signal) {
   void import("./timeline.js").then(({ timeline }) => {
     if (!signal.aborted) void timeline(line, { signal, query: { name: page.schedule.name }, lanes: 200, only: page.id, compact: true });
   });
-  return { update, hear: (run) => {
-    if (run && (run.ended_at || run.status === "running" || !rows.some((other) => other.id === run.id))) (rows = withRun(rows, run,
-      RECENT)), drawRecent();
-  } };
+  const hear = (/** @type {any} */ run) => {
+    if (!run) return;
+    rows = withRun(rows, run, RECENT);
+    drawRecent();
+  };
+  return { update, hear };
 }
 
 /** @param {any} s @param {AbortSignal} signal */
@@ -73,10 +80,16 @@ class WhyBox {
     this.answer = h("div", { class: "answer", "aria-live": "polite" });
     this.asked = "";
     this.element = h("section", { class: "panel" }, h("header", null, h("h2", null, "Why did it not run?")),
-      h("form", { class: "filters", onsubmit: (/** @type {Event} */ event) =>
-        (event.preventDefault(), refine({ at: this.input.value || "now" })) },
+      h("form", { class: "filters", onsubmit: (/** @type {Event} */ event) => this.submit(event) },
         h("label", null, `Time in ${page.schedule.timezone}`, this.input), h("button", { type: "submit", class: "primary" }, "Ask"),
         h("label", null, "or one of the last", this.past)), this.answer);
+  }
+
+  /** @param {Event} event */
+  submit(event) {
+    event.preventDefault();
+    this.asked = ""; // the same may be asked again
+    refine({ at: this.input.value || "now" });
   }
 
   /** @param {any[]} rows */

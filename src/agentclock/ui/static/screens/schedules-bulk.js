@@ -28,21 +28,24 @@ const BULKS = [
  * @param {() => void} after
  */
 export function bulkButtons(picked, after) {
-  return [...BULKS.map((bulk) => h("button", { type: "button", class: bulk.danger ? "danger" : null, disabled: !may(bulk.permission),
+  const button = (/** @type {Bulk} */ bulk) => h("button", {
+    type: "button", class: bulk.danger ? "danger" : null, disabled: !may(bulk.permission),
     title: may(bulk.permission) ? null : "Your token does not allow this", "aria-label": `${bulk.label} the selected schedules`,
-    onclick: async () => (await perform(bulk, picked())) && after() }, bulk.label)),
-  h("button", { type: "button", onclick: () => showCommands(BULKS.map((bulk) => ({
-    label: `${bulk.label} these ${number(picked().size)}`, method: "POST", path: `/schedules/bulk/${bulk.verb}`,
-      permission: bulk.permission,
-    body: { ids: [...picked().keys()].slice(0, BATCH) }, done: "", cli: asCommand(bulk.verb, [...picked().keys()].slice(0, BATCH)) }))) },
-  "Commands")];
+    onclick: async () => (await perform(bulk, picked())) && after(),
+  }, bulk.label);
+  const commands = () => {
+    const ids = [...picked().keys()].slice(0, BATCH);
+    void showCommands(BULKS.map(({ verb, label, permission }) => ({ label: `${label} these ${number(ids.length)}`, method: "POST",
+      path: `/schedules/bulk/${verb}`, permission, body: { ids }, done: "", cli: asCommand(verb, ids) })));
+  };
+  return [...BULKS.map(button), h("button", { type: "button", onclick: commands }, "Commands")];
 }
 
 /** @param {string} verb @param {string[]} ids */
 const asCommand = (verb, ids) => (verb === "trigger" ? `for id in ${ids.join(" ")}; do agentclock schedules trigger "$id"; done`
   : `agentclock schedules ${verb} ${ids.join(" ")}${verb === "delete" ? " --yes" : ""}`);
 
-/** @param {Bulk} bulk @param {Map<string, string>} picked @returns {Promise<boolean>} whether anything was done */
+/** @param {Bulk} bulk @param {Map<string, string>} picked @returns {Promise<boolean>} whether it came to the end */
 async function perform(bulk, picked) {
   const names = [...picked.values()];
   const some = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${number(names.length - 10)} more` : "");
@@ -53,22 +56,22 @@ async function perform(bulk, picked) {
   /** @type {{id: string, error: string}[]} */
   const failures = [];
   let done = 0;
-  await inSteps(`${bulk.label} ${counted(ids.length, "schedule")}`, ids.length, async (from) => {
+  const isWhole = await inSteps(`${bulk.label} ${counted(ids.length, "schedule")}`, ids.length, async (from) => {
     const batch = ids.slice(from, from + BATCH);
     const answer = await post(`/schedules/bulk/${bulk.verb}`, { ids: batch });
     done += answer.done;
     for (const row of answer.data) if (!row.ok) failures.push({ id: row.id, error: row.error ?? `status ${row.status_code}` });
     return from + batch.length;
   });
-  if (failures.length === 0) toast(`${counted(done, "schedule")} ${bulk.done}.`, "good");
-  else {
+  if (failures.length === 0 && done > 0) toast(`${counted(done, "schedule")} ${bulk.done}.`, "good");
+  if (failures.length > 0) {
     await dialog(`${number(done)} ${bulk.done}, ${number(failures.length)} failed`, (close) => [
       h("ul", { class: "plain rows", tabindex: "0", "aria-label": "What failed" }, failures.slice(0, LINES).map(({ id, error }) =>
         h("li", null, h("strong", null, picked.get(id) ?? id), h("span", { class: "error" }, error)))),
       failures.length > LINES && h("p", { class: "dim" }, `and ${number(failures.length - LINES)} more`),
       h("footer", null, h("button", { type: "button", class: "primary", onclick: () => close(true) }, "Close"))], { wide: true });
   }
-  return true;
+  return isWhole;
 }
 
 /**

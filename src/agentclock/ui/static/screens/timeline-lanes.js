@@ -29,9 +29,18 @@ export class Lanes {
     this.hint = hint;
   }
 
-  /** The lanes of an answer in place of those before. @param {Lane[]} lanes */
-  take(lanes) {
+  /**
+   * The lanes of an answer in place of those before. `isCalm`: those that stay keep their places.
+   * @param {Lane[]} lanes
+   * @param {boolean} isCalm
+   */
+  take(lanes, isCalm) {
     this.answeredAt = performance.now();
+    if (isCalm) {
+      const places = new Map([...this.views.keys()].map((id, place) => [id, place]));
+      const placeOf = (/** @type {Lane} */ lane) => places.get(lane.schedule_id) ?? places.size;
+      lanes.sort((one, other) => placeOf(one) - placeOf(other));
+    }
     keyed(this.list, lanes, (lane) => lane.schedule_id, (lane) => laneElement(lane, this.hint));
     this.views.clear();
     lanes.forEach((lane, i) => {

@@ -45,6 +45,8 @@ class Timeline {
   /** The last answer. @type {any} */
   data = null;
   width = 0;
+  /** What the last answer was asked for. */
+  shown = "";
   /** @type {AbortController | null} */
   asking = null;
   range = h("span", { class: "dim" });
@@ -113,14 +115,14 @@ class Timeline {
     const { query, lanes, signal } = this.options;
     this.asking?.abort();
     const mine = (this.asking = new AbortController());
-    const view = (this.view = this.read());
+    const [view, before] = [(this.view = this.read()), this.shown];
     const span = { from: new Date(view.from).toISOString(), to: new Date(view.to).toISOString(), bins: view.bins };
     try {
       const answer = await get(withQuery("/schedules/timeline", { ...query, ...span, lanes, page: view.page }), { signal: mine.signal });
       if (signal.aborted) return;
       this.data = answer;
       fill(this.trouble);
-      this.take();
+      this.take(before === (this.shown = [view.span, view.at, view.page].join()));
     } catch (error) {
       if (mine.signal.aborted) return;
       fill(this.trouble, h("p", { class: "error" }, `The timeline could not be loaded: ${/** @type {Error} */ (error).message} `,
@@ -130,8 +132,8 @@ class Timeline {
     }
   }
 
-  /** Makes the lanes those of the last answer. */
-  take() {
+  /** Makes the lanes those of the last answer. @param {boolean} isCalm it is about the same as the one before */
+  take(isCalm) {
     const { root, options: { only, lanes: size, compact } } = this;
     /** @type {Lane[]} */
     const lanes = this.data.lanes.filter((/** @type {Lane} */ lane) => !only || lane.schedule_id === only);
@@ -142,7 +144,7 @@ class Timeline {
     fill(this.foot, lanes.length ? null : emptyNote(this.view.page),
       isCut ? h("p", { class: "dim" }, "Some lanes hold more than is drawn here: zoom in to see all of it.") : null,
       compact ? null : pager(this.view.page, size, this.data.lanes_total, (page) => refine({ lanes: page > 1 ? page : null })));
-    this.lanes.take(lanes);
+    this.lanes.take(lanes, isCalm);
     this.layout();
   }
 
