@@ -137,7 +137,7 @@ export async function show(root, route, signal) {
   ]);
   // Nothing is put under a reader's hands: a button says that there is more.
   on("runs", (run) => {
-    if (!run || !["failed", "timeout", "lost"].includes(run.status) || root.querySelector(".fresh")) return;
+    if (!run || range.to || !["failed", "timeout", "lost"].includes(run.status) || root.querySelector(".fresh")) return;
     summary.append(h("button", { type: "button", class: "small fresh", onclick: load }, "There are new ones: show"));
   }, signal);
   fill(list, h("li", { class: "loading" }, "Loading …"));
