@@ -53,8 +53,8 @@ def read_time(field: str, text: str) -> Instant:
         return parse_instant(field, text, Zone.load("UTC"))
     number = int(text)
     at = number if number >= _MILLISECONDS_FROM else number * SECOND
-    if at > 2**48:
-        raise InvalidField(field, "lies too far in the future")
+    if at >= _TOO_LATE:
+        raise InvalidField(field, "must lie in the years 1970 to 9998")
     return at
 
 

@@ -11,7 +11,7 @@ from agentclock.core.errors import InvalidField
 from agentclock.core.instants import iso_utc
 from agentclock.core.model import Instant, Schedule, Target
 from agentclock.core.zones import Zone, tzdata_version
-from agentclock.timing import describe, occurrences, parse_instant, retimed
+from agentclock.timing import describe, occurrences, parse_instant, read_time, retimed
 
 BERLIN = Zone.load("Europe/Berlin")
 NOW: Instant = 1_767_225_600_250  # 2026-01-01T00:00:00.250Z
@@ -67,6 +67,14 @@ def test_a_time_is_read_in_the_zone_unless_it_has_an_offset(text: str, expected:
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(InvalidField, match="start_at"):
         parse_instant("start_at", text, BERLIN)
+
+
+def test_numbers_are_seconds_or_milliseconds_up_to_the_end_of_the_calendar() -> None:
+    assert read_time("from", "253370764799") == 253_370_764_799
+    assert iso_utc(read_time("from", "253370764799999")) == "9998-12-31T23:59:59.999Z"
+    for text in ("253370764800000", str(2**48), "9" * 64):
+        with pytest.raises(InvalidField, match="from: must lie in the years 1970 to 9998"):
+            read_time("from", text)
 
 
 def test_a_cron_schedule_fires_next_after_now() -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from agentclock import __version__
 from agentclock.api import Guard, RequestLimits, TrailingSlash, add_routes, build_metrics_router, build_status_router
@@ -83,6 +84,8 @@ def _empty_app(clockwork: Clockwork) -> FastAPI:
 def _add_layers(app: FastAPI, clockwork: Clockwork) -> None:
     """What every request goes through, the innermost first."""
     settings = clockwork.settings
+    # Lists are long and say the same words in each row. Streams and what is compressed already are left as they are.
+    app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=4)
     app.add_middleware(TrailingSlash)
     app.add_middleware(Sessions, public_url=settings.public_url, stranger=stranger)
     keep_strangers_out(app, settings)

@@ -31,8 +31,9 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _SUMMARY = "tzdata.zi"
 _NOT_A_PLACE = frozenset({"factory", "localtime", "posixrules"})
 
-# Rule years are computed in pages of 2**30 seconds, about 34 years.
+# Rule years are computed in pages of 2**30 seconds, about 34 years, to the end of the calendar.
 _PAGE_BITS = 30
+_LAST_DAY = date.max.toordinal()
 
 # Debian cron's limits, in minutes: up to 5 counts as having overslept, beyond 180 as a new clock.
 _OVERSLEPT = 5
@@ -220,15 +221,17 @@ def _resume(shown: int, reached: int, current: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _rule_page(rule: YearRule, page: int) -> tuple[tuple[int, ...], tuple[Segment, ...]]:
-    """Starts and segments that cover the page's 2**30 seconds and a little more."""
+    """Starts and segments that cover the page's 2**30 seconds and a little more; the last change of the calendar's
+    last year is for ever."""
     first, last = _year_of(page << _PAGE_BITS), _year_of((page + 1) << _PAGE_BITS)
-    spans = sorted(change for year in range(first - 1, last + 2) for change in rule.changes(year))
-    segments = tuple(_link(spans[:-1], spans[-1][0]))
+    years = range(first - 1, min(last + 1, date.max.year) + 1)
+    spans = sorted(change for year in years for change in rule.changes(year))
+    segments = tuple(_link(spans, _EVER) if last == date.max.year else _link(spans[:-1], spans[-1][0]))
     return tuple(segment.start for segment in segments), segments
 
 
 def _year_of(at: int) -> int:
-    return date.fromordinal(at // 86_400 + _EPOCH_DAY).year
+    return date.fromordinal(min(at // 86_400 + _EPOCH_DAY, _LAST_DAY)).year
 
 
 class _Source(NamedTuple):

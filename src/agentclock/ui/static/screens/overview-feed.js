@@ -62,5 +62,6 @@ function row({ at, run }) {
     run.fire_count > 1 && counted(run.fire_count, "fire"), run.cause !== "schedule" && run.cause.replace("_", "-"),
   ].filter(Boolean).join(", ");
   return h("li", null, h("span", { class: "num dim" }, clockTime(at)), badge(run.status, EVENTS[run.status]),
-    h("a", { href: link(["runs", run.schedule_id, run.id]) }, run.schedule_name ?? run.schedule_id), h("span", { class: "dim" }, more));
+    h("div", null, h("a", { href: link(["runs", run.schedule_id, run.id]) }, run.schedule_name ?? run.schedule_id), " ",
+      h("span", { class: "dim" }, more)));
 }
