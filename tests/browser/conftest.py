@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-from tests.browser.chromium import launch, watched
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.browser.chromium import PATIENCE_MS, launch, watched
 from tests.browser.sites import Site, running
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser

@@ -62,7 +62,7 @@ def test_from_a_new_schedule_to_a_cancelled_run(hand: Hand, demo: Site) -> None:
         page.wait_for_timeout(200)
     assert after == (WHOLE_STORY * (len(after) // len(WHOLE_STORY) + 1))[: len(after)]
     hand.press("Cancel")
-    expect(page.locator("main .head")).to_contain_text("cancelled", timeout=20_000)
+    expect(page.locator("main .head")).to_contain_text("cancelled")
     found = demo.call("GET", f"/runs?status=cancelled&q={name.replace(' ', '%20')}")
     assert found["data"][0]["status"] == "cancelled"
 
@@ -75,7 +75,7 @@ def test_a_paused_run_is_approved(hand: Hand, demo: Site) -> None:
     page.goto(f"/#/runs/{schedule['id']}/{run['id']}")
     expect(page.get_by_text("A-1024").first).to_be_visible()
     hand.press("Approve")
-    expect(page.get_by_text("success").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("success").first).to_be_visible()
     done = demo.call("GET", f"/schedules/{schedule['id']}/runs/{run['id']}")
     assert done["status"] == "success"
 
@@ -85,11 +85,11 @@ def test_the_server_goes_away_and_comes_back(browser: Browser, demo: Site) -> No
         page.goto("/#/schedules")
         page.get_by_role("link", name="slow-endpoint-every-5-s", exact=True).wait_for()
         demo.kill()
-        expect(page.locator("#away")).to_be_visible(timeout=10_000)
+        expect(page.locator("#away")).to_be_visible()
         expect(page.locator("#connection-word")).to_have_text("Away")
         # Nobody knows whether what ran still does.
         expect(page.get_by_text(re.compile(r"^running for"))).to_have_count(0)
         demo.start()
-        expect(page.locator("#connection-word")).to_have_text("Live", timeout=20_000)
+        expect(page.locator("#connection-word")).to_have_text("Live")
         expect(page.locator("#away")).to_be_hidden()
         expect(page.get_by_role("link", name="slow-endpoint-every-5-s", exact=True)).to_be_visible()

@@ -55,7 +55,7 @@ def test_a_failure_of_yesterday_is_run_again_with_another_payload(hand: Hand, bi
     hand.press("Run again with this payload")
     expect(page.get_by_text("Another run was made").first).to_be_visible()
     hand.press("Watch", "link")
-    expect(page.locator("main .head")).to_contain_text("success", timeout=20_000)
+    expect(page.locator("main .head")).to_contain_text("success")
     expect(page.get_by_text(f"Again, by {type(hand).__name__}.").first).to_be_visible()
     assert big.call("GET", page_runs)["meta"]["total_count"] == before + 1
 
