@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ class Host:
     async def is_alive(self) -> bool:
         """The server is ready, and a schedule that becomes due now reaches its target."""
         await until(self.server.is_ready)
-        draft = {"name": "alive", "endpoint": "/still-alive", "interval_seconds": 1, "max_runs": 1}
+        # Another server may have fuzzed the same database before.
+        name = f"alive {uuid.uuid4()}"
+        draft = {"name": name, "endpoint": "/still-alive", "interval_seconds": 1, "max_runs": 1}
         async with self.server.session.post("/schedules", json=draft, headers=self.headers) as made:
             assert made.status == 201, await made.text()
         await until(lambda: "/still-alive" in self.target.paths)

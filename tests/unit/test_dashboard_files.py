@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import agentclock.ui
-from agentclock.ui.files import load_bundle
+from agentclock.ui.files import load_bundle, slim
 
 STATIC = Path(agentclock.ui.__file__).parent / "static"
 SCRIPTS = sorted(STATIC.rglob("*.js"))
@@ -76,3 +76,31 @@ def test_files_are_served_under_what_they_say() -> None:
     first, second = load_bundle(), load_bundle()
     assert first.version == second.version
     assert {path for path, file in first.files.items() if not file.body} == set()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(STATIC).as_posix())
+def test_nothing_but_comments_and_blanks_is_left_out(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    # A template over several lines would lose its blanks.
+    assert [line for line in text.splitlines() if line.count("`") % 2] == []
+    code = re.sub(r"/\*\*?(?:(?!\*/).)*\*/", "", text, flags=re.DOTALL)
+    code = "\n".join(line for line in code.splitlines() if not line.strip().startswith("//"))
+    served = re.sub(r"/\*\*?(?:(?!\*/).)*\*/", "", slim(text), flags=re.DOTALL)
+    assert "".join(served.split()) == "".join(code.split())
+
+
+def test_what_is_slimmed() -> None:
+    script = """/** What it does.
+ * @module
+ */
+import { h } from "./lib.js";
+
+// Why.
+  const a = /** @type {any} */ (b) / 2; // not alone
+  /** @type {Set<string>} */
+  const url = "http://x"; const glob = "/* no comment */";
+"""
+    assert slim(script) == (
+        'import { h } from "./lib.js";\nconst a = (b) / 2; // not alone\n'
+        'const url = "http://x"; const glob = "/* no comment */";\n'
+    )

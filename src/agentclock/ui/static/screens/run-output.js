@@ -177,7 +177,6 @@ function writer(body) {
       case "attempt":
         return put(h("div", { class: "attempt" },
           `Attempt ${data.number} · ${clockTime(event.at)}${data.worker ? ` · ${data.worker}` : ""}`));
-      case "takeover": return line(event, `Worker ${data.worker} took over from ${data.before}.`, "wait");
       case "cut":
         return put(h("p", { class: "note warn" },
           `${data.events ?? data.events_missing ?? "Some"} events are missing here: they are no longer kept.`));

@@ -4,6 +4,7 @@
  */
 import { actionButton, cancel, commandsButton, decide, retry } from "../actions.js";
 import { get, part } from "../api.js";
+import { toast } from "../dialogs.js";
 import { bind } from "../keys.js";
 import { every, fill, h, painter, say } from "../lib.js";
 import { go, link } from "../router.js";
@@ -122,8 +123,7 @@ function layout(root, run, schedule, signal) {
     run(newer) {
       if (!newer) return;
       if (isActive(newer) && newer.attempt === run.attempt && newer.worker && run.worker && newer.worker !== run.worker) {
-        said.add({ seq: 0, attempt: newer.attempt, at: new Date(now()).toISOString(), type: "takeover",
-          data: { worker: newer.worker, before: run.worker } });
+        toast(`Worker ${newer.worker} took over from ${run.worker}.`);
       }
       run = newer;
       version++;
