@@ -94,8 +94,8 @@ export class Preview {
       const names = busiest?.schedules ?? [];
       const when = `${shortTime(at, zone)} on ${shortDate(at, zone)}`;
       fill(this.crowd, planned === 0 ? `Nothing else is planned for ${when}.`
-        : `${counted(planned, "fire")} ${planned === 1 ? "is" : "are"} planned for ${when} so far${names.length
-          ? `: ${names.join(", ")}${names.length < 5 ? "" : " and others"}` : ""}.`,
+        : `${counted(planned, "fire")} ${planned === 1 ? "is" : "are"} planned for ${when} so far`
+          + (names.length ? `: ${names.join(", ")}${names.length < 5 ? "" : " and others"}.` : "."),
       planned >= CROWD && " Another minute, or a jitter, spreads the load.");
     } catch (error) {
       if (!signal.aborted) fill(this.crowd, h("span", { class: "dim" },

@@ -27,8 +27,8 @@ export function show(root, page, signal) {
         ...RANGES.map(([, span]) => get(withQuery(`${page.path}/accounting`, { from: span && new Date(now() - span).toISOString() }),
           { signal }))]);
       drawTiles(tiles, figures, usage);
-      fill(sample, `${counted(figures.runs, "run")}${figures.is_sample ? ": the newest, there are more"
-        : ""}. Lateness: from the fire time to the start of the first attempt.`);
+      fill(sample, `${counted(figures.runs, "run")}${figures.is_sample ? ": the newest, there are more" : ""}. `
+        + "Lateness: from the fire time to the start of the first attempt.");
       fill(books, table(accounts));
       fill(notes, periods(accounts.at(-1)));
     } catch (error) {

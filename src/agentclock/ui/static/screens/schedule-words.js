@@ -38,8 +38,8 @@ function retries(f) {
     ? Math.min(first * 2 ** n, f.retry_max_delay_seconds ?? Infinity) : first));
   const shown = waits.slice(0, 5).map(length).join(", ") + (waits.length > 5 ? ", …" : "");
   const after = new Set(waits).size === 1 ? `${length(first)} apart` : `after ${shown}`;
-  return `A run that fails is tried again up to ${counted(most,
-    "time")}, ${after}. What cannot succeed next time, such as a 404, is not tried again.`;
+  return `A run that fails is tried again up to ${counted(most, "time")}, ${after}. `
+    + `What cannot succeed next time, such as a 404, is not tried again.`;
 }
 
 /** @param {Fields} f */

@@ -172,8 +172,8 @@ export class Page {
     refill(this.notes, [s.warnings, s.managed_by], () => [s.warnings.map((/** @type {string} */ text) =>
       h("p", { class: "note warn" }, text)),
       s.managed_by && h("p", { class: "note" },
-        `Managed by ${s.managed_by}: ${s.managed_by.startsWith("apply:") ? "the next agentclock apply undoes changes that are made here."
-          : "changes made here may be undone."}`)]);
+        `Managed by ${s.managed_by}: `, s.managed_by.startsWith("apply:")
+          ? "the next agentclock apply undoes changes that are made here." : "changes made here may be undone.")]);
     refill(this.acts, [s.enabled, s.name], () => this.buttons());
     this.drawActive();
     this.tick();
