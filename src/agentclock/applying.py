@@ -6,6 +6,7 @@ schedules in between makes it fail and be made again: no change is lost, and non
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -46,6 +47,8 @@ from agentclock.timing import FiresOwed, unless_owed
 TRIES: Final = 10
 
 _PAGE: Final = 500
+#: Whoever listens to changes shall not keep everybody else waiting.
+_TOLD_AT_ONCE: Final = 100
 
 #: Asked for each target that is to be called from now on. Raises Forbidden.
 MayCall: TypeAlias = Callable[[Target], Awaitable[None]]
@@ -153,7 +156,7 @@ class Applying:
             except (NameTaken, NotFound, VersionConflict) as error:
                 reason = error
             else:
-                return self._done(planned, written)
+                return await self._done(planned, written)
         raise reason
 
     # planning
@@ -266,12 +269,14 @@ class Applying:
                 with suppress(Conflict, NotFound):  # the planner came first, or it is gone
                     self._forfeited(*await self._store.fire_one(step.before.id, plan_forfeit))
 
-    def _done(self, planned: Applied, written: Sequence[Schedule | None]) -> Applied:
+    async def _done(self, planned: Applied, written: Sequence[Schedule | None]) -> Applied:
         """`written`: what became of the steps that change something, in their order."""
         left = iter(written)
         steps = [step if step.action is Action.UNCHANGED else replace(step, after=next(left)) for step in planned.steps]
         ids = [row.id for step in steps if step.action is not Action.UNCHANGED and (row := step.after or step.before)]
-        self._tell(ids)
+        for start in range(0, len(ids), _TOLD_AT_ONCE):
+            self._tell(ids[start : start + _TOLD_AT_ONCE])
+            await asyncio.sleep(0)
         return replace(planned, steps=tuple(steps))
 
 

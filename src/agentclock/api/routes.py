@@ -18,10 +18,10 @@ from agentclock.api.limits import RequestLimits
 from agentclock.api.notices import NoticeRoutes
 from agentclock.api.owners import OwnerRoutes
 from agentclock.api.requests import limited_route
-from agentclock.api.run_schemas import Run
+from agentclock.api.run_schemas import InboxList, Run, RunList
 from agentclock.api.runs import RunRoutes
 from agentclock.api.schedules import ScheduleRoutes
-from agentclock.api.schemas import ANSWERS, json_answer
+from agentclock.api.schemas import ANSWERS, ScheduleList, json_answer
 from agentclock.api.sessions import SessionRoutes
 from agentclock.api.streams import DESCRIPTION, EventStream
 from agentclock.api.targets import TargetDesk, TargetRoutes
@@ -85,7 +85,7 @@ def build_router(
 
 
 def _add_schedules(add: Callable[..., None], schedules: ScheduleRoutes) -> None:
-    add(Permission.READ, "GET", "/schedules", schedules.list_schedules)
+    add(Permission.READ, "GET", "/schedules", schedules.list_schedules, response_model=ScheduleList)
     add(Permission.WRITE, "POST", "/schedules", schedules.create_schedule, 409, status_code=201)
     add(Permission.READ, "GET", "/schedules/preview", schedules.preview_schedule)
 
@@ -113,11 +113,11 @@ def _add_past(add: Callable[..., None], backfills: BackfillRoutes, accounts: Acc
 def _add_runs(add: Callable[..., None], runs: RunRoutes) -> None:
     read, one = Permission.READ, f"{_ONE}/runs/{{run_id}}"
     add(read, "GET", f"{_ONE}/usage", runs.get_schedule_usage, 404)
-    add(read, "GET", f"{_ONE}/runs", runs.list_schedule_runs, 404)
+    add(read, "GET", f"{_ONE}/runs", runs.list_schedule_runs, 404, response_model=RunList)
     add(read, "GET", one, runs.get_schedule_run, 404)
     add(Permission.CANCEL, "POST", f"{one}/cancel", runs.cancel_schedule_run, 202, 404)
     add(Permission.APPROVE, "POST", f"{one}/continue", runs.continue_schedule_run, 202, 404, 409)
-    add(read, "GET", "/runs", runs.list_runs)
+    add(read, "GET", "/runs", runs.list_runs, response_model=InboxList)
     add(read, "GET", "/runs/{run_id}", runs.get_run, 404)
 
 

@@ -10,6 +10,7 @@ from fastapi import Header, Query, Request, Response
 
 from agentclock.api import run_schemas, schemas
 from agentclock.api.auth import TheCaller
+from agentclock.api.compression import compact_list
 from agentclock.api.parameters import (
     Cursor,
     Limit,
@@ -40,6 +41,7 @@ class RunRoutes:
     async def list_schedule_runs(
         self,
         schedule_id: ScheduleId,
+        request: Request,
         caller: TheCaller,
         status: Statuses = None,
         cause: Causes = None,
@@ -48,7 +50,7 @@ class RunRoutes:
         limit: Limit = 100,
         page: PageNumber = 1,
         cursor: Cursor = None,
-    ) -> run_schemas.RunList:
+    ) -> Response:
         """The schedule's runs, newest first, each with its attempts; since <= fire time < until."""
         began = time.perf_counter()
         where = RunFilter(
@@ -60,10 +62,11 @@ class RunRoutes:
         )
         found = await self._scheduler.runs(schedule_id, where, PageRequest(limit=limit, page=page, cursor=cursor))
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
-        return run_schemas.RunList(data=[run_schemas.run_out(detail) for detail in found.items], meta=meta)
+        return await compact_list(found.items, run_schemas.run_out, meta, request.headers.get("accept-encoding"))
 
     async def list_runs(
         self,
+        request: Request,
         caller: TheCaller,
         schedule_id: Annotated[str | None, Query(max_length=64, description="Only runs of this schedule.")] = None,
         q: Annotated[str | None, Query(max_length=255, description="Part of the schedule's name, in any case.")] = None,
@@ -74,7 +77,7 @@ class RunRoutes:
         limit: Limit = 100,
         page: PageNumber = 1,
         cursor: Cursor = None,
-    ) -> run_schemas.InboxList:
+    ) -> Response:
         """Runs of all schedules, newest first. `?status=paused` is the inbox of what waits for a human."""
         began = time.perf_counter()
         where = RunFilter(
@@ -87,7 +90,9 @@ class RunRoutes:
         )
         found = await self._runs.list(where, PageRequest(limit=limit, page=page, cursor=cursor), name=q)
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
-        return run_schemas.InboxList(data=[run_schemas.listed_run_out(detail) for detail in found.items], meta=meta)
+        return await compact_list(
+            found.items, run_schemas.listed_run_out, meta, request.headers.get("accept-encoding")
+        )
 
     async def get_run(self, run_id: RunId, caller: TheCaller) -> run_schemas.ListedRun:
         """One run with its attempts, of whichever schedule."""

@@ -11,6 +11,7 @@ from fastapi import Header, Query, Request, Response
 
 from agentclock.api import run_schemas, schemas
 from agentclock.api.auth import Caller, Guard, TheCaller
+from agentclock.api.compression import compact_list
 from agentclock.api.narrowing import Asked, confined
 from agentclock.api.parameters import (
     Cursor,
@@ -61,6 +62,7 @@ class ScheduleRoutes:
     async def list_schedules(
         self,
         asked: Asked,
+        request: Request,
         caller: TheCaller,
         sort: Annotated[
             ScheduleOrder,
@@ -70,17 +72,18 @@ class ScheduleRoutes:
         limit: Limit = 100,
         page: PageNumber = 1,
         cursor: Cursor = None,
-    ) -> schemas.ScheduleList:
+    ) -> Response:
         """Schedules that match all of what is asked for. A cursor is good for the order that it came with."""
         began = time.perf_counter()
         where = confined(asked, caller)
         found = await self._scheduler.list(where, PageRequest(limit=limit, page=page, cursor=cursor), sort)
         marks = await self._scheduler.insight.recent_runs([row.id for row in found.items], recent_runs)
-        shown = [
-            schemas.listed_schedule_out(row, marks.get(row.id, ()) if recent_runs else None) for row in found.items
-        ]
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
-        return schemas.ScheduleList(data=shown, meta=meta)
+
+        def show(row: Schedule) -> schemas.ListedSchedule:
+            return schemas.listed_schedule_out(row, marks.get(row.id, ()) if recent_runs else None)
+
+        return await compact_list(found.items, show, meta, request.headers.get("accept-encoding"))
 
     async def create_schedule(
         self, draft: ScheduleDraft, request: Request, response: Response, caller: TheCaller

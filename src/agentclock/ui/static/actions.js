@@ -17,7 +17,10 @@ import { may, session } from "./store.js";
 /** @typedef {{id: string, schedule_id: string}} OfRun */
 
 const WRITE = "schedules:write";
-/** For a shell. @param {string} text */
+/**
+ * For a shell.
+ * @param {string} text
+ */
 export const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 /** @param {OfRun} run */
 const runPath = (run) => `/schedules/${part(run.schedule_id)}/runs/${part(run.id)}`;
@@ -114,7 +117,10 @@ export function actionButton(action, options = {}) {
   return button;
 }
 
-/** The request as curl does it. @param {Action} action */
+/**
+ * The request as curl does it.
+ * @param {Action} action
+ */
 export function asCurl(action) {
   const lines = [`curl -X ${action.method} ${quoted(fullUrl(action.path))}`];
   if (session.value && session.value.mode !== "open") lines.push(`  -H "Authorization: Bearer $AGENTCLOCK_TOKEN"`);

@@ -19,13 +19,22 @@ export class ApiError extends Error {
   }
 }
 
-/** Told of every answer: its status, 0 for none. @type {Set<(status: number) => void>} */
+/**
+ * Told of every answer: its status, 0 for none.
+ * @type {Set<(status: number) => void>}
+ */
 export const listeners = new Set();
 
-/** The address of a path of the interface, such as "/schedules". @param {string} path */
+/**
+ * The address of a path of the interface, such as "/schedules".
+ * @param {string} path
+ */
 export const url = (path) => base + path;
 
-/** The same with host, for commands to copy. @param {string} path */
+/**
+ * The same with host, for commands to copy.
+ * @param {string} path
+ */
 export const fullUrl = (path) => new URL(base + path, location.href).href;
 
 /** @typedef {{signal?: AbortSignal, headers?: Record<string, string>}} Options */
@@ -106,5 +115,8 @@ export function withQuery(path, query = {}) {
   return text ? `${path}?${text}` : path;
 }
 
-/** A part of a path. @param {string} text */
+/**
+ * A part of a path.
+ * @param {string} text
+ */
 export const part = (text) => encodeURIComponent(text);

@@ -19,7 +19,10 @@ import { connection, may, on, session } from "./store.js";
  * @typedef {{show: (root: HTMLElement, route: Route, signal: AbortSignal) => Promise<Shown | void> | Shown | void}} Screen
  */
 
-/** First word of the path, whether more follows, the screen, its title. @type {[RegExp, () => Promise<Screen>, string][]} */
+/**
+ * First word of the path, whether more follows, the screen, its title.
+ * @type {[RegExp, () => Promise<Screen>, string][]}
+ */
 const SCREENS = [
   [/^$/, () => import("./screens/overview.js"), "Overview"],
   [/^schedules$/, () => import("./screens/schedules.js"), "Schedules"],
@@ -109,7 +112,10 @@ function showConnection() {
   }
 }
 
-/** Whom the present screen was made for, null: nobody has said yet. @type {import("./store.js").Session | null} */
+/**
+ * Whom the present screen was made for, null: nobody has said yet.
+ * @type {import("./store.js").Session | null}
+ */
 let madeFor = null;
 /** @param {import("./store.js").Session} value */
 const rights = (value) => [value.user_id, ...value.may].join();
@@ -141,7 +147,11 @@ function startTheme() {
   apply();
 }
 
-/** Storage can be forbidden: then nothing is remembered. @param {string} name @returns {string | null} */
+/**
+ * Storage can be forbidden: then nothing is remembered.
+ * @param {string} name
+ * @returns {string | null}
+ */
 export function remembered(name) {
   try {
     return localStorage.getItem(`agentclock.${name}`);

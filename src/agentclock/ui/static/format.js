@@ -31,7 +31,11 @@ function format(zone, options) {
 /** @param {When} at */
 export const ms = (at) => (typeof at === "number" ? at : at ? Date.parse(at) : NaN);
 
-/** "Mon 23 Nov, 15:04:05" @param {When} at @param {string} [zone] */
+/**
+ * "Mon 23 Nov, 15:04:05"
+ * @param {When} at
+ * @param {string} [zone]
+ */
 export function dateTime(at, zone = viewerZone) {
   const time = ms(at);
   if (!Number.isFinite(time)) return "–";
@@ -42,21 +46,36 @@ export function dateTime(at, zone = viewerZone) {
   }).format(time);
 }
 
-/** "15:04:05" @param {When} at @param {string} [zone] */
+/**
+ * "15:04:05"
+ * @param {When} at
+ * @param {string} [zone]
+ */
 export const clockTime = (at, zone = viewerZone) =>
   Number.isFinite(ms(at))
     ? format(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(ms(at))
     : "–";
 
-/** "15:04" @param {When} at @param {string} [zone] */
+/**
+ * "15:04"
+ * @param {When} at
+ * @param {string} [zone]
+ */
 export const shortTime = (at, zone = viewerZone) =>
   Number.isFinite(ms(at)) ? format(zone, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(ms(at)) : "–";
 
-/** "23 Nov" @param {When} at @param {string} [zone] */
+/**
+ * "23 Nov"
+ * @param {When} at
+ * @param {string} [zone]
+ */
 export const shortDate = (at, zone = viewerZone) =>
   Number.isFinite(ms(at)) ? format(zone, { day: "numeric", month: "short" }).format(ms(at)) : "–";
 
-/** "1.2 s", "3 min 04 s", "2 h 05 min", "4 d 3 h" @param {number | null | undefined} length in ms */
+/**
+ * "1.2 s", "3 min 04 s", "2 h 05 min", "4 d 3 h"
+ * @param {number | null | undefined} length in ms
+ */
 export function duration(length) {
   if (length === null || length === undefined || !Number.isFinite(length)) return "–";
   const sign = length < 0 ? "−" : "";
@@ -73,7 +92,10 @@ export function duration(length) {
 /** @param {number} n */
 const two = (n) => String(n).padStart(2, "0");
 
-/** "in 3 min 04 s", "12 s ago", "now" @param {When} at */
+/**
+ * "in 3 min 04 s", "12 s ago", "now"
+ * @param {When} at
+ */
 export function fromNow(at) {
   const away = ms(at) - now();
   if (!Number.isFinite(away)) return "–";
@@ -85,7 +107,10 @@ export function fromNow(at) {
 
 /** @param {number | null | undefined} n */
 export const number = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en-GB"));
-/** "1.2 M" @param {number | null | undefined} n */
+/**
+ * "1.2 M"
+ * @param {number | null | undefined} n
+ */
 export const compact = (n) =>
   n === null || n === undefined ? "–" : new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 }).format(n);
 /** @param {number | null | undefined} n a share of one */
@@ -95,8 +120,14 @@ export const money = (n) => (n === null || n === undefined ? "–" : `$${n < 1 ?
 /** @param {number} n @param {string} one @param {string} [many] */
 export const counted = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
 
-/** JSON for people to read. @param {unknown} value */
+/**
+ * JSON for people to read.
+ * @param {unknown} value
+ */
 export const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
-/** What a person has to read of an id. @param {string} id */
+/**
+ * What a person has to read of an id.
+ * @param {string} id
+ */
 export const shortId = (id) => (id.length > 12 ? id.slice(-8) : id);

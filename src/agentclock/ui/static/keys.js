@@ -5,7 +5,10 @@
 
 /** @typedef {{keys: string, does: string, act: () => void, group: string}} Shortcut */
 
-/** All that work at the moment, for the help. @type {Set<Shortcut>} */
+/**
+ * All that work at the moment, for the help.
+ * @type {Set<Shortcut>}
+ */
 export const shortcuts = new Set();
 
 /**

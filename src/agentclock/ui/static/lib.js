@@ -3,7 +3,7 @@
  * @module
  */
 
-/** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
+/** @typedef {Node | string | number | null | undefined | false | readonly any[]} Child */
 /** @typedef {Record<string, unknown>} Props */
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -205,5 +205,8 @@ export function byId(id) {
 }
 
 let count = 0;
-/** An id that no element has yet. @param {string} prefix */
+/**
+ * An id that no element has yet.
+ * @param {string} prefix
+ */
 export const freshId = (prefix) => `${prefix}-${++count}`;

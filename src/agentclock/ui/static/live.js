@@ -20,7 +20,10 @@ let retry = 0;
 /** Whether the stream was closed and opened again, so that what happened in between was not told. */
 let hasMissed = false;
 
-/** Opens the stream and keeps it open, as long as we are logged in. @param {AbortSignal} signal */
+/**
+ * Opens the stream and keeps it open, as long as we are logged in.
+ * @param {AbortSignal} signal
+ */
 export function startLive(signal) {
   document.addEventListener("visibilitychange", () => (document.hidden ? close("idle") : open()));
   window.addEventListener("online", reopen);

@@ -109,7 +109,10 @@ const toRecent = ({ text, hash }) => ({ group: "Lately", text, hint: "", act: ()
 /** @param {(typeof SCREENS)[number]} screen @returns {Entry} */
 const toScreen = ([text, path, query = {}, keys = ""]) => ({ group: "Go to", text, hint: keys, act: () => go(link(path, query)) });
 
-/** What can be done on the page that is shown. @returns {Entry[]} */
+/**
+ * What can be done on the page that is shown.
+ * @returns {Entry[]}
+ */
 function actionsHere() {
   const buttons = /** @type {HTMLElement[]} */ (Array.from(document.querySelectorAll("main [data-shortcut]:not(:disabled)")))
     .filter((button) => button.offsetParent && button.tagName !== "INPUT")

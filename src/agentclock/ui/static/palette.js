@@ -6,7 +6,10 @@ import { bind, shortcuts } from "./keys.js";
 import { byId, debounced } from "./lib.js";
 
 const REMEMBERED = 8;
-/** Where one was, newest first. @type {{text: string, hash: string}[]} */
+/**
+ * Where one was, newest first.
+ * @type {{text: string, hash: string}[]}
+ */
 const recent = [];
 
 /** @param {AbortSignal} signal */

@@ -43,7 +43,10 @@ export function link(path, query = {}) {
   return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
 }
 
-/** Goes there. @param {string} address as `link` makes it */
+/**
+ * Goes there.
+ * @param {string} address as `link` makes it
+ */
 export function go(address) {
   location.hash = address.replace(/^#/, "");
 }

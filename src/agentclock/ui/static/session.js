@@ -43,7 +43,10 @@ function take(value) {
   emit("session");
 }
 
-/** Throws ApiError when the server does not accept it. @param {string} token */
+/**
+ * Throws ApiError when the server does not accept it.
+ * @param {string} token
+ */
 export async function logIn(token) {
   const known = await post("/session", { token });
   await loadSession();
@@ -60,7 +63,10 @@ export async function logOut() {
   leave(link(["login"]));
 }
 
-/** Nothing stays on the screen of somebody who has logged out. @param {string} address */
+/**
+ * Nothing stays on the screen of somebody who has logged out.
+ * @param {string} address
+ */
 function leave(address) {
   if (session.value) session.value = { ...session.value, authenticated: false, may: [] };
   go(address);

@@ -4,7 +4,10 @@
  */
 import { h, svg } from "./lib.js";
 
-/** Shapes in a box of 16 by 16. @type {Record<string, string>} */
+/**
+ * Shapes in a box of 16 by 16.
+ * @type {Record<string, string>}
+ */
 export const SHAPES = {
   success: "M3 8.5 6.5 12 13 4.5",
   failed: "M4 4 12 12M12 4 4 12",
@@ -48,7 +51,11 @@ export function mark(status, title = null) {
   );
 }
 
-/** Shape and word. @param {string} status @param {string} [text] */
+/**
+ * Shape and word.
+ * @param {string} status
+ * @param {string} [text]
+ */
 export function badge(status, text = word(status)) {
   return h("span", { class: `badge s-${SHAPES[status] ? status : "unknown"}` }, mark(status), text);
 }

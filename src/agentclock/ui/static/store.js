@@ -20,10 +20,16 @@
 /** How things stand with the live stream. `since`: when the server was lost, epoch ms. */
 export const connection = { state: /** @type {Connection} */ ("connecting"), since: 0, trouble: "" };
 
-/** Runs that are active or ended while this page watched, the newest state of each. @type {Map<string, LiveRun>} */
+/**
+ * Runs that are active or ended while this page watched, the newest state of each.
+ * @type {Map<string, LiveRun>}
+ */
 export const runs = new Map();
 
-/** Changes in the order in which they came, newest first. @type {{at: number, run: LiveRun}[]} */
+/**
+ * Changes in the order in which they came, newest first.
+ * @type {{at: number, run: LiveRun}[]}
+ */
 export const feed = [];
 const FEED_LENGTH = 200;
 /** Ended runs that are remembered. */
@@ -32,7 +38,10 @@ const ENDED = 2000;
 /** @type {{value: Session | null}} */
 export const session = { value: null };
 
-/** Whether the server lets us do what needs this permission. @param {string} permission */
+/**
+ * Whether the server lets us do what needs this permission.
+ * @param {string} permission
+ */
 export const may = (permission) => session.value === null || session.value.may.includes(permission);
 
 /** @type {Map<Topic, Set<(detail: any) => void>>} */
@@ -101,7 +110,10 @@ const clock = { offsetMs: 0 };
 /** The server's time, epoch ms, as far as it is known. */
 export const now = () => Date.now() + clock.offsetMs;
 
-/** Notes what the server's clock says. Small differences are the way here. @param {string | null} iso */
+/**
+ * Notes what the server's clock says. Small differences are the way here.
+ * @param {string | null} iso
+ */
 export function noteServerTime(iso) {
   const told = iso ? Date.parse(iso) : NaN;
   if (Number.isFinite(told)) clock.offsetMs = Math.abs(told - Date.now()) > 2000 ? told - Date.now() : 0;

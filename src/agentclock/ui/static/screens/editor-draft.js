@@ -50,10 +50,17 @@ export function fromSchedule(s) {
   return values;
 }
 
-/** A number where it is one; what is none is left for the server to say. @param {string} text */
+/**
+ * A number where it is one; what is none is left for the server to say.
+ * @param {string} text
+ */
 const numberOf = (text) => (text.trim() === "" ? null : /^-?\d+$/.test(text.trim()) ? Number(text) : text);
 
-/** Only the timing, the one kind that was chosen. @param {Values} v @returns {Wire} */
+/**
+ * Only the timing, the one kind that was chosen.
+ * @param {Values} v
+ * @returns {Wire}
+ */
 export function timingOf(v) {
   const every = numberOf(v.every ?? "");
   return { ...(v.kind === "cron" ? { cron_expr: v.cron_expr?.trim() } : v.kind === "once" ? { run_at: v.run_at || null }
@@ -61,7 +68,11 @@ export function timingOf(v) {
   timezone: v.timezone?.trim() || "UTC", start_at: v.start_at || null, end_at: v.end_at || null, max_runs: numberOf(v.max_runs ?? "") };
 }
 
-/** All of it, as POST takes it. @param {Values} v @returns {Wire} */
+/**
+ * All of it, as POST takes it.
+ * @param {Values} v
+ * @returns {Wire}
+ */
 export function toWire(v) {
   /** @type {Wire} */
   const wire = {};
@@ -76,7 +87,12 @@ export function toWire(v) {
 /** @param {unknown} a @param {unknown} b */
 const same = (a, b) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
 
-/** What differs, as PATCH takes it. @param {Values} before @param {Values} after @returns {Wire} */
+/**
+ * What differs, as PATCH takes it.
+ * @param {Values} before
+ * @param {Values} after
+ * @returns {Wire}
+ */
 export function changesOf(before, after) {
   const [old, now] = [toWire(before), toWire(after)];
   /** @type {Wire} */
@@ -88,11 +104,18 @@ export function changesOf(before, after) {
   return changes;
 }
 
-/** Whether the kind of timetable that was chosen says anything yet. @param {Values} v */
+/**
+ * Whether the kind of timetable that was chosen says anything yet.
+ * @param {Values} v
+ */
 export const isTimed = (v) => v.kind === "demand" || Boolean((v.kind === "cron" ? v.cron_expr : v.kind === "once" ? v.run_at
   : v.every)?.trim());
 
-/** Faults that need no server. @param {Values} v @returns {{field: string, message: string}[]} */
+/**
+ * Faults that need no server.
+ * @param {Values} v
+ * @returns {{field: string, message: string}[]}
+ */
 export function faultsOf(v) {
   /** @type {{field: string, message: string}[]} */
   const faults = [];
@@ -114,7 +137,10 @@ const OPTIONS = { cron_expr: "--cron", interval_seconds: "--every", run_at: "--a
     catch_up: "--catch-up", jitter_seconds: "--jitter",
   timeout_seconds: "--timeout", max_retries: "--max-retries", retry_delay_seconds: "--retry-delay", payload: "--payload" };
 
-/** The fields as options of the command line. @param {Wire} fields */
+/**
+ * The fields as options of the command line.
+ * @param {Wire} fields
+ */
 export function asOptions(fields) {
   return Object.entries(fields).flatMap(([name, value]) => {
     if (name === "name") return [];
@@ -125,7 +151,11 @@ export function asOptions(fields) {
   }).join(" ");
 }
 
-/** What differs from what a new schedule has anyway. @param {Wire} wire @returns {Wire} */
+/**
+ * What differs from what a new schedule has anyway.
+ * @param {Wire} wire
+ * @returns {Wire}
+ */
 export function told(wire) {
   const usual = toWire({ ...NEW, kind: "once", timezone: "UTC" });
   return Object.fromEntries(Object.entries(wire).filter(([name, value]) => KINDS.includes(name) || !same(value, usual[name])));

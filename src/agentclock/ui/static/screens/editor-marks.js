@@ -7,7 +7,10 @@ import { fieldName } from "./schedule-words.js";
 
 /** @typedef {{field: string, message: string}} Fault */
 
-/** The control for a field of the server, such as "tags.0". @param {string} path */
+/**
+ * The control for a field of the server, such as "tags.0".
+ * @param {string} path
+ */
 function controlOf(path) {
   const name = path.split(".")[0] ?? "";
   return name === "interval_seconds" ? "every" : name;
@@ -17,12 +20,19 @@ export class Marks {
   /** @param {(name: string) => HTMLElement | null} find the control of a name */
   constructor(find) {
     this.find = find;
-    /** What is wrong with each control, by who says so. @type {Map<string, Record<string, string>>} */
+    /**
+     * What is wrong with each control, by who says so.
+     * @type {Map<string, Record<string, string>>}
+     */
     this.marks = new Map();
     this.summary = h("div", { class: "note bad", tabindex: "-1", role: "group", "aria-labelledby": "faults-title", hidden: true });
   }
 
-  /** Those of the same `origin` that were there before are gone. @param {Fault[]} faults @param {string} origin */
+  /**
+   * Those of the same `origin` that were there before are gone.
+   * @param {Fault[]} faults
+   * @param {string} origin
+   */
   set(faults, origin) {
     for (const name of [...this.marks.keys()]) this.clear(name, origin);
     for (const { field, message } of faults) {
@@ -51,7 +61,10 @@ export class Marks {
     else control.removeAttribute("aria-invalid");
   }
 
-  /** All of them at once, where the focus goes. @param {Fault[]} faults */
+  /**
+   * All of them at once, where the focus goes.
+   * @param {Fault[]} faults
+   */
   refuse(faults) {
     this.set(faults, "server");
     this.summary.hidden = false;

@@ -84,7 +84,12 @@ export class Preview {
     if (found.fires.length) void this.lookAround(found.fires[0].utc, found.timezone, signal);
   }
 
-  /** Who else fires in that minute. @param {string} at @param {string} zone @param {AbortSignal} signal */
+  /**
+   * Who else fires in that minute.
+   * @param {string} at
+   * @param {string} zone
+   * @param {AbortSignal} signal
+   */
   async lookAround(at, zone, signal) {
     const from = Math.floor(ms(at) / MINUTE_MS) * MINUTE_MS;
     try {

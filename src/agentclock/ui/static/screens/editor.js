@@ -43,13 +43,17 @@ class Editor {
     this.source = source;
     this.signal = signal;
     this.key = `agentclock.draft.${id ?? `new${source ? `.${source.id}` : ""}`}`;
-    /** What the form began with. @type {Values} */
+    /**
+     * What the form began with.
+     * @type {Values}
+     */
     this.base = source ? fromSchedule(source) : { ...NEW, timezone: viewerZone };
     if (source && !id) this.base.name = `${source.name}-copy`;
     const before = kept(this.key);
     this.isRestored = before !== null;
     /** @type {Values} */
     this.values = { ...this.base, ...before };
+    /** @type {Marks} */
     this.marks = new Marks((name) => this.form?.querySelector(`#f-${name}`) ?? null);
     this.conflict = h("div");
     this.save = h("button", { type: "submit", class: "primary", title: "Ctrl+Enter", disabled: !may("schedules:write") },
@@ -68,6 +72,7 @@ class Editor {
     const back = this.id ? link(["schedules", this.id]) : link(["schedules"]);
     const tags = h("textarea", { rows: 2, class: "short" });
     const submit = (/** @type {Event} */ event) => (event.preventDefault(), void this.submit());
+    /** @type {HTMLFormElement} */
     this.form = h("form", { class: "editor", novalidate: true, onsubmit: submit },
       h("div", null, this.marks.summary, this.conflict,
         h("fieldset", null, h("legend", null, "What it is"),
@@ -118,7 +123,11 @@ class Editor {
     if (!this.id && !this.isRestored) /** @type {HTMLElement | null} */ (form.querySelector("#f-name"))?.focus();
   }
 
-  /** Changes the form. @param {Values} changes @param {HTMLElement} [origin] the control that has it already */
+  /**
+   * Changes the form.
+   * @param {Values} changes
+   * @param {HTMLElement} [origin] the control that has it already
+   */
   put(changes, origin) {
     Object.assign(this.values, changes);
     for (const [name, value] of Object.entries(changes)) {
@@ -161,7 +170,10 @@ class Editor {
     this.marks.refuse([{ field: /name/i.test(error.message) ? "name" : "", message: error.message }]);
   }
 
-  /** Somebody else was quicker: their version, with what was typed here on top. @param {any} fresh */
+  /**
+   * Somebody else was quicker: their version, with what was typed here on top.
+   * @param {any} fresh
+   */
   meet(fresh) {
     const theirs = fromSchedule(fresh);
     const names = Object.keys(NEW);

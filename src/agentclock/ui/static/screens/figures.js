@@ -26,7 +26,10 @@ const NAME = { head: "Schedule", sort: "name", cell: (row) => [
 const bar = (value, most, text, kind = "") => [h("span", { class: `bar inline ${kind}`, "aria-hidden": "true" },
   h("span", { style: { width: `${value ? Math.max(1, Math.min(100, (value / Math.max(most, 1e-9)) * 100)).toFixed(1) : 0}%` } })),
   h("span", { class: "measured" }, text)];
-/** Fires by what became of them. @param {any} row */
+/**
+ * Fires by what became of them.
+ * @param {any} row
+ */
 const shares = (row) => h("span", { class: "bar inline shares", "aria-hidden": "true" }, ["runs", "skipped", "missed"].map((name) =>
   h("span", { class: name, style: { width: `${row.due ? ((row[name] / row.due) * 100).toFixed(1) : 0}%` } })));
 /** @param {any} row @param {string} of @param {string} figure */

@@ -17,7 +17,10 @@ import { connection, on } from "../store.js";
 const REFETCH_MS = 30_000;
 const ROWS = 20;
 
-/** Shapes in a box of 16 by 16, and words. @type {Record<string, [d: string, word: string]>} */
+/**
+ * Shapes in a box of 16 by 16, and words.
+ * @type {Record<string, [d: string, word: string]>}
+ */
 const SEVERITIES = {
   urgent: ["M8 1.5 15 14H1ZM8 6v4M8 12v.4", "Urgent"],
   warning: ["M8 1.5a6.5 6.5 0 1 0 .01 0M8 5v4M8 11v.4", "Warning"],
@@ -70,7 +73,11 @@ function row(need, after) {
     h("div", { class: "actions" }, help(need, after)));
 }
 
-/** What changes while it is shown. @param {Element} element @param {Need} need */
+/**
+ * What changes while it is shown.
+ * @param {Element} element
+ * @param {Need} need
+ */
 function tell(element, { since, title, hint }) {
   const began = since && `Since ${dateTime(since).replace(/:\d\d$/, "")}, ${fromNow(since)}.`;
   say(/** @type {Element} */ (element.querySelector(".what")), title);
@@ -78,7 +85,11 @@ function tell(element, { since, title, hint }) {
   return element;
 }
 
-/** The one thing that helps. @param {Need} need @param {() => void} after */
+/**
+ * The one thing that helps.
+ * @param {Need} need
+ * @param {() => void} after
+ */
 function help({ kind, schedule_id, schedule_name, run_id, since, title }, after) {
   const schedule = { id: schedule_id ?? "", name: schedule_name ?? "" };
   const run = { id: run_id ?? "", schedule_id: schedule.id };

@@ -52,7 +52,10 @@ function newest() {
   return [...entries, ...others.slice(0, ROWS - entries.length)];
 }
 
-/** What has happened stays true, whatever became of the run since. @type {Record<string, string>} */
+/**
+ * What has happened stays true, whatever became of the run since.
+ * @type {Record<string, string>}
+ */
 const EVENTS = { pending: "queued", running: "started", paused: "asks a person" };
 
 /** @param {Entry} entry */

@@ -15,7 +15,11 @@ import { stateOf } from "./run-facts.js";
 const ROW = 30;
 const WIDTH = 1000;
 
-/** Notes what an event says of its attempt. @param {Map<number, Told>} told @param {import("./run-stream.js").RunEvent} event */
+/**
+ * Notes what an event says of its attempt.
+ * @param {Map<number, Told>} told
+ * @param {import("./run-stream.js").RunEvent} event
+ */
 export function note(told, event) {
   const at = ms(event.at);
   let of = told.get(event.attempt);

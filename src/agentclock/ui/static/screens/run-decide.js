@@ -113,7 +113,7 @@ function form(question, isOneOfSeveral) {
       let bad = { fault: "" };
       for (const field of fields) {
         const { value, trouble } = field.value();
-        if (trouble && !bad.fault) bad = { fault: trouble, wrong: field.element.querySelector("input, select, textarea") };
+        if (trouble && !bad.fault) bad = { fault: trouble, wrong: /** @type {HTMLElement | null} */ (field.element.querySelector("input, select, textarea")) };
         if (value !== undefined) values[field.name] = value;
       }
       if (result && decided && !result.value.trim()) bad = { fault: `What came of “${question.tool}”?`, wrong: result };

@@ -74,7 +74,10 @@ function content(title, about, value, type, open) {
     h("pre", { tabindex: "0", role: "group", "aria-label": about }, type?.includes("json") ? tidy(value) : pretty(value))));
 }
 
-/** A text of JSON with its lines broken. @param {unknown} value */
+/**
+ * A text of JSON with its lines broken.
+ * @param {unknown} value
+ */
 function tidy(value) {
   try {
     return pretty(JSON.parse(String(value)));

@@ -17,7 +17,10 @@ const MOST_LISTED = 1000;
 /** Events that are written between two paintings: a long past comes all at once. */
 const AT_A_TIME = 1000;
 
-/** "ParallelExecutionStarted": "Parallel execution started" @param {string} type */
+/**
+ * "ParallelExecutionStarted": "Parallel execution started"
+ * @param {string} type
+ */
 const inWords = (type) => type.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase().replace(/^./, (letter) => letter.toUpperCase());
 /** @param {any} data */
 const speakerOf = (data) =>

@@ -119,7 +119,11 @@ export function parser(tell) {
 function visible(signal) {
   return new Promise((resolve) => {
     if (!document.hidden || signal.aborted) return resolve(null);
-    const look = () => document.hidden || (document.removeEventListener("visibilitychange", look), resolve(null));
+    const look = () => {
+      if (document.hidden) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve(null);
+    };
     document.addEventListener("visibilitychange", look);
     signal.addEventListener("abort", () => resolve(null));
   });

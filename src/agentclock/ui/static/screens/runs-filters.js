@@ -20,7 +20,11 @@ export function withList(path, lists, single) {
   return more.length ? `${base}${base.includes("?") ? "&" : "?"}${more.join("&")}` : base;
 }
 
-/** Whether a run that was just heard of belongs on this page. @param {any} run @param {URLSearchParams} query */
+/**
+ * Whether a run that was just heard of belongs on this page.
+ * @param {any} run
+ * @param {URLSearchParams} query
+ */
 export function fits(run, query) {
   const among = (/** @type {string} */ name) => !query.get(name) || query.get(name)?.split(",").includes(run[name]);
   const { to } = rangeOf(query);
@@ -28,7 +32,11 @@ export function fits(run, query) {
     (run.schedule_name ?? "").toLowerCase().includes((query.get("q") ?? "").toLowerCase());
 }
 
-/** Keeps the focus where it is. @param {HTMLElement} place @param {URLSearchParams} query */
+/**
+ * Keeps the focus where it is.
+ * @param {HTMLElement} place
+ * @param {URLSearchParams} query
+ */
 export function showFilters(place, query) {
   const active = new Set((query.get("status") ?? "").split(",").filter(Boolean));
   if (!place.firstChild) {

@@ -8,7 +8,10 @@ import { now } from "../store.js";
 
 const HOUR = 3600000;
 const DAY = 24 * HOUR;
-/** The viewer's midnight, so many days ago. @param {number} days */
+/**
+ * The viewer's midnight, so many days ago.
+ * @param {number} days
+ */
 const midnight = (days) => {
   const day = new Date(now());
   return new Date(day.getFullYear(), day.getMonth(), day.getDate() - days).getTime();
@@ -40,13 +43,19 @@ export function rangeOf(query, standard = "") {
   return { from: iso(from), to: iso(to) };
 }
 
-/** What cannot be read as a time does not narrow anything. @param {string | null} text */
+/**
+ * What cannot be read as a time does not narrow anything.
+ * @param {string | null} text
+ */
 function instant(text) {
   const at = text ? Date.parse(text) : NaN;
   return Number.isFinite(at) ? iso(at) : null;
 }
 
-/** For an input of a local time. @param {string | null} text */
+/**
+ * For an input of a local time.
+ * @param {string | null} text
+ */
 function local(text) {
   const at = text ? Date.parse(text) : NaN;
   return Number.isFinite(at) ? new Date(at - new Date(at).getTimezoneOffset() * 60000).toISOString().slice(0, 16) : "";

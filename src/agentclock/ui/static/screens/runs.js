@@ -25,7 +25,10 @@ const MOST_ROWS = 120;
 export async function show(root, route, signal) {
   /** @type {any[]} */
   let rows = [];
-  /** New ones, not shown yet. @type {Map<string, any>} */
+  /**
+   * New ones, not shown yet.
+   * @type {Map<string, any>}
+   */
   const fresh = new Map();
   let [loads, isLoaded] = [0, false];
   const chosen = /** @type {Set<string>} */ (new Set());
@@ -178,5 +181,9 @@ export async function show(root, route, signal) {
   };
 }
 
-/** A row of words. @param {string} kind @param {string} text */
+/**
+ * A row of words.
+ * @param {string} kind
+ * @param {string} text
+ */
 const wide = (kind, text) => h("tr", null, h("td", { colspan: 9, class: kind }, h("p", null, text)));

@@ -11,7 +11,11 @@ import { jsonFault } from "./schedule-json.js";
  * @typedef {{value: Record<string, any> | null, fault: string, at: number | null}} Read `at`: where the fault is, in characters
  */
 
-/** The payload that a text says; an empty one says none. @param {string} text @returns {Read} */
+/**
+ * The payload that a text says; an empty one says none.
+ * @param {string} text
+ * @returns {Read}
+ */
 export function readPayload(text) {
   if (!text.trim()) return { value: null, fault: "", at: null };
   let isRounded = false;

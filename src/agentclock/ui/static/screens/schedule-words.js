@@ -4,7 +4,10 @@
  */
 import { counted, duration } from "../format.js";
 
-/** "5 min", "1 h 30 min", "2 d" @param {number | null | undefined} seconds */
+/**
+ * "5 min", "1 h 30 min", "2 d"
+ * @param {number | null | undefined} seconds
+ */
 export const length = (seconds) => duration((seconds ?? 0) * 1000).replace(/^0 ms$/, "0 s").replace(/(\d) (h|d|min) 0?0 (min|h|s)$/,
   "$1 $2").replace(".0 s", " s");
 
@@ -84,5 +87,8 @@ export const policies = (f) => [
   { key: "jitter", title: "Jitter", text: jitter(f) },
 ];
 
-/** Names of fields as people say them: "retry_delay_seconds" is "retry delay seconds". @param {string} name */
+/**
+ * Names of fields as people say them: "retry_delay_seconds" is "retry delay seconds".
+ * @param {string} name
+ */
 export const fieldName = (name) => name.replaceAll("_", " ").replace(/^cron expr$/, "cron expression");

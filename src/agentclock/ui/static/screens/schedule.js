@@ -191,7 +191,10 @@ export class Page {
       moreButton("More", () => [actionButton(remove(this.schedule), { after: () => go(link(["schedules"])) })])];
   }
 
-  /** Who paused it, and when, as the audit log has it. @param {Element} place */
+  /**
+   * Who paused it, and when, as the audit log has it.
+   * @param {Element} place
+   */
   async sayWho(place) {
     try {
       const { data } = await get(withQuery("/audit", { schedule_id: this.id, action: "schedule.disabled", limit: 1 }),

@@ -8,13 +8,20 @@ import { refine } from "../router.js";
 
 const TEXTS = [["tag", "Tag"], ["target", "Target"], ["owner", "Owner"], ["managed_by", "Managed by"]];
 
-/** What the server is asked for. @param {URLSearchParams} query @returns {Record<string, string | null>} */
+/**
+ * What the server is asked for.
+ * @param {URLSearchParams} query
+ * @returns {Record<string, string | null>}
+ */
 export function whereOf(query) {
   const enabled = { enabled: "true", paused: "false" }[query.get("state") ?? ""] ?? null;
   return { q: query.get("q"), enabled, ...Object.fromEntries(TEXTS.map(([name]) => [name, query.get(name ?? "")])) };
 }
 
-/** The same for the command line. @param {URLSearchParams} query */
+/**
+ * The same for the command line.
+ * @param {URLSearchParams} query
+ */
 export function optionsOf(query) {
   const state = { enabled: " --enabled", paused: " --disabled" }[query.get("state") ?? ""] ?? "";
   return state + ["q", "sort", ...TEXTS.map(([name]) => name ?? "")].map((name) => {

@@ -17,7 +17,10 @@ export const state = (schedule) =>
   schedule.enabled ? h("span", { class: "dim" }, "Enabled")
     : badge("disabled", schedule.disabled_reason ? `Stopped: ${schedule.disabled_reason}` : "Paused");
 
-/** The runs of each schedule that are active now. @returns {Map<string, import("../store.js").LiveRun>} */
+/**
+ * The runs of each schedule that are active now.
+ * @returns {Map<string, import("../store.js").LiveRun>}
+ */
 export function activeBySchedule() {
   const found = new Map();
   for (const run of runs.values()) {
@@ -53,7 +56,10 @@ export function refill(cell, what, build) {
 /** @type {WeakMap<Element, string>} */
 const seen = new WeakMap();
 
-/** When it fires next: in its zone, and in the viewer's where that is another time. @param {Schedule} schedule */
+/**
+ * When it fires next: in its zone, and in the viewer's where that is another time.
+ * @param {Schedule} schedule
+ */
 export function nextFire(schedule) {
   const at = schedule.next_fire_at;
   const isLimited = schedule.run_at || schedule.end_at || schedule.max_runs;

@@ -15,7 +15,10 @@ export class Selection {
   constructor(rows, scope, after) {
     this.rows = rows;
     this.scope = scope;
-    /** Ids and names. @type {Map<string, string>} */
+    /**
+     * Ids and names.
+     * @type {Map<string, string>}
+     */
     this.picked = new Map();
     this.last = "";
     this.head = h("input", { type: "checkbox", "aria-label": "Select all on this page", onclick: () => this.pickPage() });

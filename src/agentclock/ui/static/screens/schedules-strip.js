@@ -12,7 +12,10 @@ import { SHAPES, word } from "../status.js";
 export const STRIP = 12;
 const PITCH = 17;
 
-/** "12 runs: 11 success, 1 failed" @param {Recent[]} recent */
+/**
+ * "12 runs: 11 success, 1 failed"
+ * @param {Recent[]} recent
+ */
 export function summary(recent) {
   if (recent.length === 0) return "no runs yet";
   /** @type {Map<string, number>} */
@@ -54,7 +57,11 @@ function drawing(shown) {
     [...paths].map(([status, d]) => svg("path", { class: `s-${status}`, d })));
 }
 
-/** The same shape further to the right: of each absolute command the first of two numbers. @param {string} d @param {number} by */
+/**
+ * The same shape further to the right: of each absolute command the first of two numbers.
+ * @param {string} d
+ * @param {number} by
+ */
 const shifted = (d, by) => d.replace(/([MLC])([^A-Za-z]*)/g, (_, command, numbers) => {
   let n = 0;
   return command + numbers.replace(/\d*\.?\d+/g, (/** @type {string} */ one) => (n++ % 2 ? one : String(Number(one) + by)));

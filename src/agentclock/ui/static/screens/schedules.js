@@ -231,7 +231,11 @@ export class List {
     }
   }
 
-  /** What an action answered is shown at once. @param {any} schedule @param {any} answer */
+  /**
+   * What an action answered is shown at once.
+   * @param {any} schedule
+   * @param {any} answer
+   */
   changed(schedule, answer) {
     const row = this.rows.get(schedule.id);
     if (answer === null || !row) return void this.load();

@@ -16,7 +16,10 @@ const LEAST = 3;
 const bar = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ w, /** @type {number} */ h) =>
   `M${x} ${round(y)}h${round(w)}v${round(h)}h${round(-w)}z`;
 const round = (/** @type {number} */ n) => Math.round(n * 10) / 10;
-/** Two rails with a sign before them. @type {(sign: string) => Shape} */
+/**
+ * Two rails with a sign before them.
+ * @type {(sign: string) => Shape}
+ */
 const railed = (sign) => (x, y, w, h) => `${w > 9 ? bar(x, y, w, h / 4) + bar(x, y + h * 0.75, w, h / 4) : ""}M${x} ${y + h / 2}${sign}`;
 
 /** @typedef {(x: number, y: number, w: number, h: number) => string} Shape */
@@ -118,20 +121,30 @@ function write(strip, pens, isGrowing) {
 /** @param {Element} path @param {string} d */
 const setPath = (path, d) => path.getAttribute("d") === d || path.setAttribute("d", d);
 
-/** An example of a state, for the legend. @param {string} status */
+/**
+ * An example of a state, for the legend.
+ * @param {string} status
+ */
 export function sample(status) {
   const point = POINTS.has(status);
   return svg("svg", { class: "tl-sample", width: 30, height: 20, viewBox: `0 ${MIDDLE - 10} 30 20`, "aria-hidden": "true" },
     svg("path", { class: `t-${status}`, d: SHAPES[status](point ? 15 : 7, point ? 0 : MIDDLE - 6, 14, 12) }));
 }
 
-/** What is put together in the density band, from the bottom. @type {[name: string, statuses: string[]][]} */
+/**
+ * What is put together in the density band, from the bottom.
+ * @type {[name: string, statuses: string[]][]}
+ */
 export const GROUPS = [
   ["success", ["success"]], ["running", ["running", "pending", "paused"]], ["bad", ["failed", "timeout", "lost"]],
   ["absent", ["skipped", "missed", "cancelled"]], ["planned", ["planned"]],
 ];
 
-/** How many of which group are in each bin. @param {Record<string, number[]>} series @param {number} count */
+/**
+ * How many of which group are in each bin.
+ * @param {Record<string, number[]>} series
+ * @param {number} count
+ */
 export function grouped(series, count) {
   return GROUPS.map(([, statuses]) => Array.from({ length: count }, (_, bin) =>
     statuses.reduce((sum, status) => sum + (series[status]?.[bin] ?? 0), 0)));

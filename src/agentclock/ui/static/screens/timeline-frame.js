@@ -47,7 +47,10 @@ function bandElement() {
     GROUPS.map(([name]) => svg("path", { class: `b-${name}`, fill: name === "bad" || name === "absent" ? `url(#tl-${name})` : null })));
 }
 
-/** The chart with nothing in it yet. @param {boolean} compact */
+/**
+ * The chart with nothing in it yet.
+ * @param {boolean} compact
+ */
 export function chartFrame(compact) {
   const axis = svg("svg", { class: "tl-axis", height: 18, "aria-hidden": "true" });
   const [band, lines, list] = [bandElement(), svg("g"), h("ul", { class: "plain tl-lanes" })];
@@ -141,14 +144,21 @@ export function pager(page, size, total, turn) {
     button("More lanes", page + 1));
 }
 
-/** The element of one lane. @param {import("./timeline-marks.js").Lane} lane @param {string} hint id of the help for its keys */
+/**
+ * The element of one lane.
+ * @param {import("./timeline-marks.js").Lane} lane
+ * @param {string} hint id of the help for its keys
+ */
 export function laneElement(lane, hint) {
   const strip = svg("svg", { class: "tl-strip", tabindex: 0, role: "application", "aria-describedby": hint });
   const name = h("a", { class: "tl-name", href: link(["schedules", lane.schedule_id]), title: lane.name }, lane.name);
   return h("li", { class: "tl-lane" }, name, strip);
 }
 
-/** Instead of lanes. @param {number} page */
+/**
+ * Instead of lanes.
+ * @param {number} page
+ */
 export const emptyNote = (page) => h("div", { class: "empty" }, page > 1 ? h("p", null, "There are no schedules on this page.")
   : [h("p", null, "Nothing is scheduled here yet. Past runs and fires to come of every schedule will be drawn here."),
     h("a", { class: "button", href: link(["schedules", "new"]) }, "Create a schedule")]);

@@ -17,7 +17,10 @@ import { grows, marksOf, summed } from "./timeline-marks.js";
  */
 
 export class Lanes {
-  /** By the ids of their schedules. @type {Map<string, LaneView>} */
+  /**
+   * By the ids of their schedules.
+   * @type {Map<string, LaneView>}
+   */
   views = new Map();
   /** When the last answer and the last snapshot of the stream came. */
   answeredAt = 0;
@@ -91,7 +94,11 @@ export class Lanes {
     }
   }
 
-  /** Whether what is told of an active run can still be true. @param {{id: string}} run @param {boolean} isLive */
+  /**
+   * Whether what is told of an active run can still be true.
+   * @param {{id: string}} run
+   * @param {boolean} isLive
+   */
   isKnown(run, isLive) {
     return connection.state !== "away" && (isLive || runs.has(run.id) || this.answeredAt >= this.snapshotAt);
   }

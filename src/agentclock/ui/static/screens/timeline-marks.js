@@ -64,7 +64,10 @@ export function marksOf(lane, live, isKnown) {
 
 /** @param {Mark[]} marks */
 function inRows(marks) {
-  /** When each row is free again. @type {number[]} */
+  /**
+   * When each row is free again.
+   * @type {number[]}
+   */
   const free = [];
   for (const mark of marks) {
     if (mark.start === null) continue;
@@ -75,7 +78,10 @@ function inRows(marks) {
   return marks;
 }
 
-/** Whether it changes while time goes by. @param {Mark} mark */
+/**
+ * Whether it changes while time goes by.
+ * @param {Mark} mark
+ */
 export const grows = (mark) => isActive({ status: mark.was });
 
 const CAUSES = /** @type {Record<string, string>} */ ({ manual: "triggered by hand", catch_up: "caught up", backfill: "a backfill" });
@@ -101,7 +107,10 @@ export function told(mark, at) {
   return parts;
 }
 
-/** How many are in which state, in words. @param {Mark[]} marks */
+/**
+ * How many are in which state, in words.
+ * @param {Mark[]} marks
+ */
 export function summed(marks) {
   /** @type {Map<string, number>} */
   const counts = new Map();

@@ -122,7 +122,11 @@ export function startPointing(box, lanes, laneOf, scale, signal) {
   return { again };
 }
 
-/** The marks may have been made anew since. @param {Mark[]} marks @param {Mark} mark */
+/**
+ * The marks may have been made anew since.
+ * @param {Mark[]} marks
+ * @param {Mark} mark
+ */
 function place(marks, mark) {
   const same = marks.indexOf(mark);
   return same >= 0 ? same : marks.findIndex((one) => (mark.id ? one.id === mark.id : one.due >= mark.due));

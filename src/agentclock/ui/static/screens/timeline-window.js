@@ -8,7 +8,10 @@ import { now } from "../store.js";
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-/** Length, and the length of a bin of the density band. @type {Record<string, [span: number, bin: number]>} */
+/**
+ * Length, and the length of a bin of the density band.
+ * @type {Record<string, [span: number, bin: number]>}
+ */
 export const SPANS = {
   "1h": [HOUR, MINUTE / 2], "6h": [6 * HOUR, 3 * MINUTE], "24h": [24 * HOUR, 10 * MINUTE],
   "3d": [72 * HOUR, 30 * MINUTE], "7d": [168 * HOUR, HOUR],
@@ -35,13 +38,21 @@ export function readView(query, name) {
   };
 }
 
-/** The middle, as the address says it, `by` windows further. @param {View} view @param {number} by */
+/**
+ * The middle, as the address says it, `by` windows further.
+ * @param {View} view
+ * @param {number} by
+ */
 export function moved(view, by) {
   const middle = (view.at ?? now()) + by * (view.to - view.from);
   return new Date(Math.round(middle / MINUTE) * MINUTE).toISOString().replace(":00.000Z", "Z");
 }
 
-/** The length, as the address says it, of less (1) or more (-1) time. @param {View} view @param {number} by */
+/**
+ * The length, as the address says it, of less (1) or more (-1) time.
+ * @param {View} view
+ * @param {number} by
+ */
 export function zoomed(view, by) {
   const place = Math.min(SPAN_NAMES.length - 1, Math.max(0, SPAN_NAMES.indexOf(view.span) - by));
   return spanInAddress(SPAN_NAMES[place]);

@@ -42,7 +42,10 @@ export function timeline(root, options) {
 }
 
 class Timeline {
-  /** The last answer. @type {any} */
+  /**
+   * The last answer.
+   * @type {any}
+   */
   data = null;
   width = 0;
   /** What the last answer was asked for. */
@@ -132,7 +135,10 @@ class Timeline {
     }
   }
 
-  /** Makes the lanes those of the last answer. @param {boolean} isCalm it is about the same as the one before */
+  /**
+   * Makes the lanes those of the last answer.
+   * @param {boolean} isCalm it is about the same as the one before
+   */
   take(isCalm) {
     const { root, options: { only, lanes: size, compact } } = this;
     /** @type {Lane[]} */

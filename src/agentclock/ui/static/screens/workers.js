@@ -15,7 +15,10 @@ const SLOW_MS = 10000;
 /** Runs of a worker that are shown. */
 const SHOWN = 15;
 
-/** What each part does, and what to do without it. @type {Record<string, [string, string, string]>} */
+/**
+ * What each part does, and what to do without it.
+ * @type {Record<string, [string, string, string]>}
+ */
 const PARTS = {
   database: ["Database", "Keeps schedules and runs, and answers.",
     "Nothing fires until it answers again; then what was due is made up for as the policies say. See its own log, and agentclock doctor."],
