@@ -5,7 +5,6 @@ Prints figures; asserts nothing. BENCH_QUICK=1: a small round.
 
 from __future__ import annotations
 
-import gzip
 import os
 import sys
 import tempfile
@@ -17,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 from tests.browser.chromium import launch, watched
 from tests.browser.sites import Site, plain_target, running
+
+from agentclock.ui.files import load_bundle
 
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 MANY = 100 if QUICK else 1_000
@@ -54,10 +55,8 @@ def fill(site: Site, count: int, **timing: object) -> None:
 
 
 def print_weight() -> None:
-    root = Path(__file__).parents[2] / "src" / "agentclock" / "ui" / "static"
-    files = {path: len(gzip.compress(path.read_bytes(), 9)) for path in sorted(root.rglob("*")) if path.is_file()}
-    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
-    print(f"all files of the dashboard: {sum(files.values()) / 1024:.1f} KB gzip, {len(files)} files, {lines:,} lines")
+    files = load_bundle().files.values()
+    print(f"the dashboard in all: {sum(len(file.gzipped) for file in files) / 1024:.1f} KB gzip, {len(files)} files")
 
 
 def print_start(browser: Browser, site: Site) -> None:
@@ -87,7 +86,7 @@ def received_bytes(page: Page) -> list[float]:
 
 
 def print_work(browser: Browser, site: Site) -> None:
-    for address in ("/#/", "/#/schedules", "/#/runs"):
+    for address in ("/#/",) if QUICK else ("/#/", "/#/schedules", "/#/runs"):
         with watched(browser, site.url) as page:
             session = page.context.new_cdp_session(page)
             session.send("Performance.enable")

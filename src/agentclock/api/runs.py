@@ -90,9 +90,7 @@ class RunRoutes:
         )
         found = await self._runs.list(where, PageRequest(limit=limit, page=page, cursor=cursor), name=q)
         meta = schemas.meta_out(found, page=page, limit=limit, search_time_ms=ms_since(began))
-        return await compact_list(
-            found.items, run_schemas.listed_run_out, meta, request.headers.get("accept-encoding")
-        )
+        return await compact_list(found.items, run_schemas.listed_run_out, meta, request.headers.get("accept-encoding"))
 
     async def get_run(self, run_id: RunId, caller: TheCaller) -> run_schemas.ListedRun:
         """One run with its attempts, of whichever schedule."""

@@ -20,6 +20,7 @@ from agentclock.store.firing import DELETED, REPLACED, Batch, Slots, advanced, b
 from agentclock.store.listing import NEVER, from_cursor, listing
 from agentclock.store.notice_rows import notices_of_batch, notices_of_change
 from agentclock.store.owning import owned, refuse_if_over
+from agentclock.store.pieces import in_pieces
 from agentclock.store.postgres_audit import record
 from agentclock.store.postgres_notices import tell
 from agentclock.store.postgres_pool import Session, filled, lock_key
@@ -46,7 +47,7 @@ async def insert_schedules(
 ) -> None:
     if owner_limit is not None:
         await _check_owners(session, schedules, owner_limit)
-    rows = [values_of(schedule) for schedule in schedules]
+    rows = await in_pieces(map(values_of, schedules))
     await session.rows("insert_schedules", **{name: [row[name] for row in rows] for name in rows[0]})
     await note_revisions(session, created(schedules, by))
     await record(session, auditing.created(schedules), by)
@@ -65,7 +66,7 @@ async def _check_owners(session: Session, schedules: Sequence[Schedule], limit: 
 
 
 async def note_revisions(session: Session, revisions: Iterable[Revision]) -> None:
-    rows = [encode_revision(revision) for revision in revisions]
+    rows = await in_pieces(map(encode_revision, revisions))
     await session.rows(
         "insert_revisions",
         schedule_ids=[row["schedule_id"] for row in rows],

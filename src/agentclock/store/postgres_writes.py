@@ -3,6 +3,7 @@ any number of schedules."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from agentclock.store.claiming import tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
 from agentclock.store.firing import DELETED
 from agentclock.store.notice_rows import notices_of_change
+from agentclock.store.pieces import AT_ONCE, in_pieces
 from agentclock.store.postgres_audit import record
 from agentclock.store.postgres_notices import tell
 from agentclock.store.postgres_pool import Row, Session
@@ -43,7 +45,7 @@ async def write_schedules(
     there = {str(row[0]): row for row in rows}
     gone = [_taken(there, write) for write in writes if isinstance(write, DeleteSchedule)]
     await _delete(session, gone, by)
-    answers, steps = _answers(writes, there)
+    answers, steps = await _answers(writes, there)
     inserted = [write.schedule for write in writes if isinstance(write, InsertSchedule)]
     if steps:
         async with _explaining(session, lambda: _rename_clash(session, steps)):
@@ -69,14 +71,14 @@ async def _delete(session: Session, rows: Sequence[Row], by: Actor | None) -> No
         return
     ids = [row[0] for row in rows]
     await session.run_many("delete_schedule", [{"id": schedule_id, "user_id": None} for schedule_id in ids])
-    before = [schedule for row in rows if isinstance(schedule := tried(decode_schedule, row), Schedule)]
-    await note_revisions(session, [one for schedule in before for one in deleted(schedule, rows[0][_NOW], by)])
+    before = (schedule for row in rows if isinstance(schedule := tried(decode_schedule, row), Schedule))
+    await note_revisions(session, (one for schedule in before for one in deleted(schedule, rows[0][_NOW], by)))
     await record(session, [deed for schedule_id in ids for deed in auditing.deleted(schedule_id)], by)
     chosen = ("cancelled_of_schedules", "cancelled_unless_running")
     await session.rows("cancel_runs", chosen, ids=ids, **encode_cancel(DELETED, asked=False))
 
 
-def _answers(writes: Sequence[ScheduleWrite], there: dict[str, Row]) -> tuple[list[Schedule | None], list[Step]]:
+async def _answers(writes: Sequence[ScheduleWrite], there: dict[str, Row]) -> tuple[list[Schedule | None], list[Step]]:
     """What there will be, and the changes that lead to it. One change finds what the one before has made.
 
     Raises NotFound, VersionConflict, CorruptRow, and whatever a change raises.
@@ -84,7 +86,9 @@ def _answers(writes: Sequence[ScheduleWrite], there: dict[str, Row]) -> tuple[li
     now: dict[str, Schedule] = {}
     steps: list[Step] = []
     answers: list[Schedule | None] = []
-    for write in writes:
+    for place, write in enumerate(writes):
+        if place % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(0)
         match write:
             case DeleteSchedule():
                 answers.append(None)
@@ -113,10 +117,11 @@ def _changed(before: Schedule, write: ChangeSchedule, now: Instant) -> Schedule:
 
 async def _change(session: Session, steps: Sequence[Step], now: Instant, by: Actor | None) -> None:
     last = {after.id: after for _, after in steps}
-    await session.run_many("update_schedule", [values_of(after) for after in last.values()])
-    await note_revisions(session, [one for step in steps for one in changed(*step, now, by)])
-    await record(session, [deed for step in steps for deed in auditing.changed(*step)], by)
-    told = (notices_of_change(session.subscriptions, *step, now, by) for step in steps)
+    await session.run_many("update_schedule", await in_pieces(map(values_of, last.values())))
+    await note_revisions(session, (one for step in steps for one in changed(*step, now, by)))
+    deeds = await in_pieces(auditing.changed(*step) for step in steps)
+    await record(session, [deed for of_one in deeds for deed in of_one], by)
+    told = await in_pieces(notices_of_change(session.subscriptions, *step, now, by) for step in steps)
     await tell(session, [notice for notices in told for notice in notices])
 
 

@@ -24,6 +24,11 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+#: Files are no documents: whatever they are shown as by themselves, they do nothing.
+_FILE_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 #: What the first screen needs: asked for at once, not one after the other as the modules find out.
 _FIRST: Final = (
     "lib.js", "api.js", "store.js", "router.js", "format.js", "status.js", "dialogs.js", "actions.js", "keys.js",
@@ -62,10 +67,12 @@ class Dashboard:
         """Under the version of the bundle, so that browsers keep files for good and never mix two releases."""
         file = self._bundle.files.get(path)
         if file is None or path == "index.html":
-            return Response("There is no such file", HTTPStatus.NOT_FOUND, media_type="text/plain", headers=_HEADERS)
+            return Response(
+                "There is no such file", HTTPStatus.NOT_FOUND, media_type="text/plain", headers=_FILE_HEADERS
+            )
         is_present = version == self._bundle.version
         cache = "public, max-age=31536000, immutable" if is_present else "no-cache"
-        return _answer(file, request, {**_HEADERS, "Cache-Control": cache})
+        return _answer(file, request, {**_FILE_HEADERS, "Cache-Control": cache})
 
 
 def _answer(file: File, request: Request, headers: Mapping[str, str]) -> Response:
