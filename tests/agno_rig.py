@@ -18,6 +18,7 @@ from agno.team import Team
 from agno.tools import tool
 from agno.workflow import Step, Workflow
 from agno.workflow.types import HumanReview, StepInput, StepOutput
+from fastapi import FastAPI
 
 from agentclock.agno.offline import OfflineModel
 
@@ -140,10 +141,11 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(agent_os: AgentOS) -> AsyncIterator[str]:
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The base URL of `app`, which may be served again afterwards: to make it takes longer."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = Server(uvicorn.Config(agent_os.get_app(), log_level="warning", timeout_graceful_shutdown=1))
+        server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await server.ready.wait()
         try:
@@ -154,7 +156,7 @@ async def served(agent_os: AgentOS) -> AsyncIterator[str]:
 
 
 async def serve_until_killed(db_file: Path) -> None:
-    async with served(build(db_file)) as url:
+    async with served(build(db_file).get_app()) as url:
         print(url, flush=True)
         await asyncio.Event().wait()
 

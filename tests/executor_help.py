@@ -33,6 +33,9 @@ QUICK = Patience(
     idle=5.0,
     drain=1.0,
 )
+#: Where nothing is to be given up. A real AgentOS on a busy machine takes its time: its answer begins late, and until
+#: a run is stored it says that it knows none such, which means nothing for a good while.
+PATIENT = replace(QUICK, unknown=15.0, lost=15.0, answer=15.0, confirm=15.0, idle=15.0)
 
 
 @dataclass(slots=True)

@@ -22,13 +22,13 @@ from agentclock.store.queries import Queries
 
 pytestmark = pytest.mark.postgres
 
-SCHEDULES = 200_000
-RUNS = 300_000
+SCHEDULES = 50_000
+RUNS = 100_000
 PAUSED = 5_000
 #: So many runs of one schedule wait for one another, and as many of a backfill of the same schedule.
 LINE = 5_000
 #: So many of the oldest runs have so many events each.
-LOGGED, EVENTS = 2_000, 100
+LOGGED, EVENTS = 500, 100
 
 FILL = (
     """
@@ -318,7 +318,7 @@ async def test_a_worker_looks_for_cancels_among_its_runs_alone(connection: async
 
 
 async def test_a_log_is_read_on_from_where_a_viewer_is(connection: asyncpg.Connection[Any]) -> None:
-    run_id = str(await connection.fetchval("SELECT id FROM agentclock.runs ORDER BY id OFFSET 1000 LIMIT 1"))
+    run_id = str(await connection.fetchval("SELECT id FROM agentclock.runs ORDER BY id OFFSET 100 LIMIT 1"))
     more = await explain(connection, "events_after", id=run_id, seq=90, limit=500)
     assert (more["Actual Rows"], indexes(more)) == (10, {"run_events_pkey"})
     assert pages(more) < 20

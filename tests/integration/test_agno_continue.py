@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from agno.os.authz import Authorization
 from agno.os.settings import AgnoAPISettings
+from fastapi import FastAPI
 from tests import agno_rig
 from tests.agno_host import SECRET, as_user, living
 
@@ -22,12 +23,22 @@ AUTHENTICATION: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def apps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FastAPI]:
+    """One app for each kind of authentication, which may live more than once: to make it takes longest."""
+    return {kind: app_of(tmp_path_factory.mktemp("agno"), kind) for kind in AUTHENTICATION}
+
+
+def app_of(folder: Path, kind: str) -> FastAPI:
+    agent_os = agno_rig.build(folder / "agno.db", **AUTHENTICATION[kind])
+    attach(agent_os)
+    return agent_os.get_app()
+
+
 @pytest.mark.parametrize("owner", ["bob", None])
 @pytest.mark.parametrize("kind", AUTHENTICATION)
-async def test_agents_teams_and_workflows_go_on(tmp_path: Path, kind: str, owner: str | None) -> None:
-    agent_os = agno_rig.build(tmp_path / "agno.db", **AUTHENTICATION[kind])
-    attach(agent_os)
-    app = agent_os.get_app()
+async def test_agents_teams_and_workflows_go_on(apps: dict[str, FastAPI], kind: str, owner: str | None) -> None:
+    app = apps[kind]
     async with living(app):
         clockwork: Clockwork = app.state.agentclock
         for component in ("agents/spender", "teams/spenders", "workflows/asking"):
@@ -42,10 +53,8 @@ async def test_agents_teams_and_workflows_go_on(tmp_path: Path, kind: str, owner
             assert (done.run.status, done.run.error) == ("success", None), component
 
 
-async def test_a_user_cannot_continue_what_is_anothers_with_a_header(tmp_path: Path) -> None:
-    agent_os = agno_rig.build(tmp_path / "agno.db", **AUTHENTICATION["tokens"])
-    attach(agent_os)
-    app = agent_os.get_app()
+async def test_a_user_cannot_continue_what_is_anothers_with_a_header(apps: dict[str, FastAPI]) -> None:
+    app = apps["tokens"]
     async with living(app) as client:
         clockwork: Clockwork = app.state.agentclock
         draft = {"name": "bobs", "endpoint": "/agents/spender/runs", "payload": {"message": "please spend 12"}}

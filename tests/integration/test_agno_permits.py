@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ def on_scopes(db: SqliteDb, **options: Any) -> FastAPI:
     return app_with(db, authorization=Authorization(**ON_TOKENS), user_isolation=True, **options)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FastAPI]:
+    """An app on scopes, made once since that takes longest, and the folder of its databases."""
+    folder = tmp_path_factory.mktemp("kept")
+    return folder, on_scopes(SqliteDb(db_file=str(folder / "scheduler.db")))
+
+
+@pytest.fixture
+def scoped(kept: tuple[Path, FastAPI]) -> Iterator[FastAPI]:
+    """That app, before a life in which it has neither schedules nor owners."""
+    folder, app = kept
+    yield app
+    for file in folder.glob("scheduler.agentclock.db*"):
+        file.unlink()
+
+
 async def made_by(client: httpx2.AsyncClient, headers: dict[str, str], **draft: Any) -> dict[str, Any]:
     client.headers = httpx2.Headers(headers)
     made = await created(client, **draft)
@@ -73,9 +90,8 @@ async def assert_refused(client: httpx2.AsyncClient, schedule_id: str, *words: s
 # scopes in tokens
 
 
-async def test_by_scopes_the_newest_token_counts(db: SqliteDb) -> None:
-    app = on_scopes(db)
-    async with living(app) as client:
+async def test_by_scopes_the_newest_token_counts(scoped: FastAPI) -> None:
+    async with living(scoped) as client:
         made = await made_by(client, as_user("bob", *MAY_ALL))
         assert (await run_of(client, made["id"]))["status"] == "success"
         await client.get("/schedules", headers=as_user("bob", "schedules:read", "schedules:write", "agents:other:run"))
@@ -85,9 +101,8 @@ async def test_by_scopes_the_newest_token_counts(db: SqliteDb) -> None:
         assert (await run_of(client, made["id"]))["status"] == "success"
 
 
-async def test_whoever_was_revoked_has_nothing_run_whatever_agno_says(db: SqliteDb) -> None:
-    app = on_scopes(db)
-    async with living(app) as client:
+async def test_whoever_was_revoked_has_nothing_run_whatever_agno_says(scoped: FastAPI) -> None:
+    async with living(scoped) as client:
         made = await made_by(client, as_user("bob", *MAY_ALL))
         assert (await client.post("/owners/bob/revoke", headers=as_user("bob", *MAY_ALL))).status_code == 403
         revoked = await client.post("/owners/bob/revoke", headers=ROOT)
@@ -96,9 +111,8 @@ async def test_whoever_was_revoked_has_nothing_run_whatever_agno_says(db: Sqlite
         await assert_refused(client, made["id"], "'bob' was revoked by root")
 
 
-async def test_what_only_admins_may_schedule_runs_for_admins_only(db: SqliteDb) -> None:
-    app = on_scopes(db)
-    async with living(app) as client:
+async def test_what_only_admins_may_schedule_runs_for_admins_only(scoped: FastAPI) -> None:
+    async with living(scoped) as client:
         made = await made_by(client, ROOT, endpoint="/agents", method="GET", payload=None)
         assert (await run_of(client, made["id"]))["status"] == "success"
         await client.get("/schedules", headers=as_user("root", *MAY_ALL))
@@ -106,11 +120,10 @@ async def test_what_only_admins_may_schedule_runs_for_admins_only(db: SqliteDb) 
         await assert_refused(client, made["id"], "'root'", "agent_os:admin", by=admin)
 
 
-async def test_of_whom_no_token_was_seen_agnos_decision_stands(db: SqliteDb) -> None:
+async def test_of_whom_no_token_was_seen_agnos_decision_stands(scoped: FastAPI) -> None:
     """An AgentOS that had schedules before it had agentclock: agno checked them when they were made."""
-    app = on_scopes(db)
-    async with living(app) as client:
-        clockwork: Clockwork = app.state.agentclock
+    async with living(scoped) as client:
+        clockwork: Clockwork = scoped.state.agentclock
         made = await clockwork.scheduler.create(AT_ONCE, user_id="bob")
         assert (await run_of(client, made.id))["status"] == "success"
 
@@ -213,9 +226,8 @@ async def test_a_directory_that_does_not_answer_is_waited_for_if_it_must_answer(
 # acting for somebody else
 
 
-async def test_the_session_of_somebody_else_is_not_run_in(db: SqliteDb) -> None:
-    app = on_scopes(db)
-    async with living(app) as client:
+async def test_the_session_of_somebody_else_is_not_run_in(scoped: FastAPI) -> None:
+    async with living(scoped) as client:
         eves = await made_by(client, as_user("eve", *MAY_ALL), name="eves")
         session = (await run_of(client, eves["id"]))["session_id"]
         bobs = await made_by(
@@ -228,9 +240,9 @@ async def test_the_session_of_somebody_else_is_not_run_in(db: SqliteDb) -> None:
 @pytest.mark.parametrize(
     "payload", [{"user_id": "eve"}, {"message": "x", "user_id": "root"}, {"user_id": "__scheduler__"}]
 )
-async def test_a_payload_speaks_for_nobody_but_the_owner(db: SqliteDb, payload: dict[str, Any]) -> None:
-    app, bob = on_scopes(db), as_user("bob", *MAY_ALL)
-    async with living(app) as client:
+async def test_a_payload_speaks_for_nobody_but_the_owner(scoped: FastAPI, payload: dict[str, Any]) -> None:
+    bob = as_user("bob", *MAY_ALL)
+    async with living(scoped) as client:
         made = await made_by(client, bob)
         one = f"/schedules/{made['id']}"
         refused = [
@@ -325,14 +337,13 @@ ASKING: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_what_a_schedule_calls_can_write_nothing_here(db: SqliteDb) -> None:
-    app = on_scopes(db)
+async def test_what_a_schedule_calls_can_write_nothing_here(scoped: FastAPI) -> None:
     drafts = {
         "/schedules": AT_ONCE | {"name": "made by a schedule"},
         "/schedules/by-name/anything/trigger": {},
         "/owners/eve/revoke": {},
     }
-    async with living(app) as client:
+    async with living(scoped) as client:
         for number, (endpoint, payload) in enumerate(drafts.items()):
             made = await made_by(client, ROOT, name=f"writer {number}", endpoint=endpoint, payload=payload)
             run = await run_of(client, made["id"])

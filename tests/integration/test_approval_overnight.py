@@ -26,7 +26,7 @@ COMPONENTS = ["agents/spender", "teams/spenders", "workflows/asking"]
 @asynccontextmanager
 async def day(folder: Path, clock: FakeClock) -> AsyncIterator[Clockwork]:
     """AgentOS and agentclock, both started anew on what the last day left."""
-    async with served(build(folder / "agno.db")) as url:
+    async with served(build(folder / "agno.db").get_app()) as url:
         settings = Settings(database=str(folder / "ours.db"), targets={"default": {"base_url": url}})
         clockwork = assemble(settings, clock=clock)
         await clockwork.start()

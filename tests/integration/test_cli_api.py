@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 from tests.processes import Serve, serving, until
 from tests.talker import Talker
 from typer.testing import CliRunner, Result
@@ -49,6 +50,7 @@ def invoke(*arguments: str, stdin: str | None = None) -> Result:
     """The options of the connection go behind the command."""
     connection = [word for word in arguments[:2] if arguments[0].startswith("--")]
     command = [*arguments[len(connection) :], *connection]
+    structlog.reset_defaults()  # as in a process of its own, whatever other tests have set up
     return CliRunner().invoke(app, command, input=stdin, env={"NO_COLOR": "1", "COLUMNS": "200"})
 
 

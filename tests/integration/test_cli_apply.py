@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from agentclock.cli.main import app
@@ -68,6 +69,7 @@ def rows() -> dict[str, Schedule]:
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
     environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+    structlog.reset_defaults()  # as in a process of its own, whatever other tests have set up
     return CliRunner().invoke(app, [*arguments, "--database", "clock.db"], env=environment, input=stdin)
 
 

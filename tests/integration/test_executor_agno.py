@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -12,22 +13,33 @@ import httpx2
 import pytest
 from agno.db.sqlite import SqliteDb
 from agno.os import AgentOS
+from fastapi import FastAPI
 from tests.agno_rig import agent, build, served, team
-from tests.executor_help import QUICK, Recorder, executor_for, recorder
+from tests.executor_help import PATIENT, QUICK, Recorder, executor_for, recorder
 
 from agentclock.core.ids import attempt_run_id
 from agentclock.core.model import Outcome, OutcomeKind
 from agentclock.executor.dispatch import TargetExecutor
 
 
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return build(tmp_path_factory.mktemp("host") / "os.db").get_app()
+
+
 @pytest.fixture
-async def executor(tmp_path: Path) -> AsyncIterator[TargetExecutor]:
-    async with served(build(tmp_path / "os.db")) as url, executor_for(url) as executor:
+async def executor(app: FastAPI) -> AsyncIterator[TargetExecutor]:
+    async with served(app) as url, executor_for(url, patience=PATIENT) as executor:
         yield executor
 
 
+def called(component: str, **options: Any) -> Recorder:
+    """All tests share a database, so no two runs may share an id."""
+    return recorder(f"/{component}/runs", {"message": "What time is it?"}, name=str(uuid.uuid4()), **options)
+
+
 async def execute(executor: TargetExecutor, component: str, **options: Any) -> tuple[Outcome, Recorder]:
-    call = recorder(f"/{component}/runs", {"message": "What time is it?"}, **options)
+    call = called(component, **options)
     return await executor.execute(call.context), call
 
 
@@ -119,7 +131,7 @@ async def test_a_timeout_stops_the_agent(executor: TargetExecutor, component: st
 
 
 async def test_a_wish_to_cancel_stops_the_agent(executor: TargetExecutor) -> None:
-    call = recorder("/agents/slow/runs", {"message": "hi"})
+    call = called("agents/slow")
     running = asyncio.create_task(executor.execute(call.context))
     await call.noted_once.wait()
     call.context.cancelled.set()
@@ -156,7 +168,7 @@ async def test_answers_of_agentos_to_bad_calls_are_final(executor: TargetExecuto
 async def test_a_team_without_a_database(tmp_path: Path) -> None:
     """Such an AgentOS cannot run in the background, and says so in its own way."""
     bare = AgentOS(id="bare", agents=[agent("greeter")], teams=[team("crew", agent("member"))], telemetry=False)
-    async with served(bare) as url, executor_for(url, patience=QUICK) as executor:
+    async with served(bare.get_app()) as url, executor_for(url, patience=QUICK) as executor:
         for component in ("agents/greeter", "teams/crew"):
             outcome, _ = await execute(executor, component)
             assert outcome.kind is OutcomeKind.FAILED
@@ -165,7 +177,8 @@ async def test_a_team_without_a_database(tmp_path: Path) -> None:
 
 async def test_the_owner_reaches_the_agent(tmp_path: Path) -> None:
     db = SqliteDb(db_file=str(tmp_path / "owner.db"))
-    async with served(AgentOS(id="o", agents=[agent("greeter", db=db)], db=db, telemetry=False)) as url:
+    app = AgentOS(id="o", agents=[agent("greeter", db=db)], db=db, telemetry=False).get_app()
+    async with served(app) as url:
         async with executor_for(url) as executor:
             call = recorder("/agents/greeter/runs", {"message": "hi", "user_id": "root"}, user_id="anna")
             outcome = await executor.execute(call.context)

@@ -7,22 +7,18 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from fastapi import FastAPI
 from tests.agno_rig import build, served
-from tests.executor_help import QUICK, Recorder, executor_for, recorder
+from tests.executor_help import PATIENT, QUICK, Recorder, executor_for, recorder
 
 from agentclock.core.approvals import describe
 from agentclock.core.model import Instruction, InstructionKind, Json, Outcome, OutcomeKind
 from agentclock.executor.dispatch import TargetExecutor
 from agentclock.executor.targets import TargetSettings
-
-#: Nothing is given up here but where a host has died. A real AgentOS on a busy machine takes its time: its answer
-#: begins late, and until a run is stored it says that it knows none such, which means nothing for a good while.
-PATIENT = replace(QUICK, unknown=15.0, lost=15.0, answer=15.0, confirm=15.0, idle=15.0)
 
 
 class Wire:
@@ -65,9 +61,14 @@ async def wired(url: str) -> AsyncIterator[tuple[Wire, str]]:
         server.close()
 
 
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return build(tmp_path_factory.mktemp("host") / "os.db").get_app()
+
+
 @pytest.fixture
-async def url(tmp_path: Path) -> AsyncIterator[str]:
-    async with served(build(tmp_path / "os.db")) as url:
+async def url(app: FastAPI) -> AsyncIterator[str]:
+    async with served(app) as url:
         yield url
 
 
@@ -287,7 +288,7 @@ async def host(db_file: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process,
 
 async def test_a_host_that_died_in_the_middle(tmp_path: Path) -> None:
     """Its successor has the run's state in the database, RUNNING for ever, and has the paused run still."""
-    async with host(tmp_path / "os.db") as (process, url), executor_for(url) as executor:
+    async with host(tmp_path / "os.db") as (process, url), executor_for(url, patience=PATIENT) as executor:
         waiting_call, waiting = await paused(executor, "agents/spender")
         asking_call, asking = await paused(executor, "workflows/asking")
         call = begun("/agents/slow/runs")

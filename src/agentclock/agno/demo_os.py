@@ -56,7 +56,7 @@ def build_demo_os(db_file: str, base_app: FastAPI | None = None) -> FastAPI:
         workflows=[_morning_report()],
         base_app=base_app,
         on_route_conflict="preserve_base_app",
-        queue=QueueConfig(max_concurrency=_CONCURRENT_RUNS),
+        queue=QueueConfig(max_concurrency=_CONCURRENT_RUNS, stop_timeout_seconds=1),
         telemetry=False,
     )
     return agent_os.get_app()

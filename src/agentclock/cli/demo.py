@@ -10,18 +10,22 @@ import sys
 import tempfile
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from agentclock.app import Clockwork, create_app
-from agentclock.cli.demo_schedules import add_endpoints, create_schedules
+from agentclock.cli.demo_schedules import BY, add_endpoints, create_schedules
 from agentclock.cli.demo_view import DemoView, LineView, LiveView
 from agentclock.cli.serve import bind, make_clockwork
 from agentclock.cli.server import Server
 from agentclock.config import Settings
-from agentclock.ports import PageRequest
+from agentclock.core.model import RunStatus
+from agentclock.ports import PageRequest, RunFilter
+
+#: So long a run that is cancelled at the end may take to say so.
+_PARTING_SECONDS: Final = 2
 
 
 def demo(
@@ -70,7 +74,7 @@ def demo(
         url = f"http://{settings.host}:{settings.port}"
         view = LineView(console, url) if plain or not console.is_terminal else LiveView(console, url)
         clockwork.bus.subscribe(view.on_event)
-        server = Server(hosted, settings)
+        server = Server(hosted, settings, retire=lambda: _retire(clockwork))
         opens = console.is_terminal and _is_desktop() if browser is None else browser
         asyncio.run(_run(server, listener, clockwork, view, f"{url}/" if opens else None))
 
@@ -103,6 +107,19 @@ async def _run(
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
         view.closing()
+
+
+async def _retire(clockwork: Clockwork) -> None:
+    """The agents end with this process: those who are still talking are told so, or agno waits half a minute for
+    them."""
+    talking = await clockwork.runs.list(RunFilter(statuses=(RunStatus.RUNNING,)))
+    await asyncio.gather(
+        *(
+            clockwork.runs.cancel(one.run.schedule_id, one.run.id, by=BY, wait_seconds=_PARTING_SECONDS)
+            for one in talking.items
+        )
+    )
+    await clockwork.retire()
 
 
 async def _show(server: Server, clockwork: Clockwork, view: DemoView, dashboard: str | None) -> None:

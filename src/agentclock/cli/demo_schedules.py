@@ -20,7 +20,8 @@ FIRST_FIRE_SECONDS: Final = 10
 _AT_ONCE: Final = ("long-story-every-10-minutes", "refund-asks-a-person")
 _SLOW_SECONDS: Final = 12
 
-_BY: Final = Actor("demo", "cli")
+#: In whose name the demo does what it does.
+BY: Final = Actor("demo", "cli")
 
 
 def add_endpoints(app: FastAPI) -> None:
@@ -59,10 +60,10 @@ async def create_schedules(clockwork: Clockwork) -> None:
     once_at = iso_utc((await clockwork.store.now()) + FIRST_FIRE_SECONDS * SECOND)
     ids = {}
     for draft in _drafts(once_at):
-        ids[draft["name"]] = (await scheduler.create(draft, by=_BY)).id
-    await scheduler.disable(ids["paused-by-hand"], by=_BY)
+        ids[draft["name"]] = (await scheduler.create(draft, by=BY)).id
+    await scheduler.disable(ids["paused-by-hand"], by=BY)
     for name in _AT_ONCE:
-        await scheduler.trigger(ids[name], {"reason": "so that there is something to see at once"}, by=_BY)
+        await scheduler.trigger(ids[name], {"reason": "so that there is something to see at once"}, by=BY)
 
 
 def _drafts(once_at: str) -> Iterator[Mapping[str, Any]]:
