@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -57,6 +58,20 @@ async def applied(client: httpx2.AsyncClient, *schedules: Any, **more: Any) -> A
     answer = await client.post("/schedules/apply", json=declared(*schedules, **more))
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+async def test_others_have_a_turn_while_changes_are_told_of(here: World, client: httpx2.AsyncClient) -> None:
+    turns: list[int] = []
+
+    def listen(event: object) -> None:
+        if not turns:
+            turns.append(0)
+            asyncio.get_running_loop().call_soon(lambda: turns.append(len(here.events)))
+
+    here.bus.subscribe(listen)
+    await applied(client, *({"name": f"n{number}", "endpoint": "/hook"} for number in range(250)))
+    assert len(here.events) == 250
+    assert turns[1] < 250
 
 
 async def test_it_tells_what_becomes_of_each(client: httpx2.AsyncClient) -> None:

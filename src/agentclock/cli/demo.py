@@ -76,7 +76,7 @@ def demo(
         clockwork.bus.subscribe(view.on_event)
         server = Server(hosted, settings, retire=lambda: _retire(clockwork))
         opens = console.is_terminal and _is_desktop() if browser is None else browser
-        asyncio.run(_run(server, listener, clockwork, view, f"{url}/" if opens else None))
+        asyncio.run(_run(server, listener, clockwork, view, f"{url}/#/?span=1h" if opens else None))
 
 
 def _settings(folder: Path, host: str, port: int, log_level: str) -> Settings:
