@@ -41,7 +41,7 @@ def fires_due(rows: list[dict]) -> int:
 
 
 def main() -> None:
-    (first, one), (second, other) = started(__file__), started(__file__)
+    (first, one), (second, other) = started(__file__, 2)
     try:
         schedules = [
             created(

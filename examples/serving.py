@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -77,11 +77,17 @@ def finished_runs(client: httpx.Client, schedule_id: str, count: int, **where: s
         time.sleep(0.1)
 
 
-def started(script: str) -> tuple[subprocess.Popen, httpx.Client]:
-    """`script` as a process of its own, which serves on the port that is its argument; ready to be spoken to."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, script, str(port)])
+def started(script: str, count: int) -> list[tuple[subprocess.Popen, httpx.Client]]:
+    """`script` as so many processes, each of which serves on the port that is its argument; ready to be spoken to."""
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        ports = [one.getsockname()[1] for one in free]
+    processes = [subprocess.Popen([sys.executable, script, str(port)]) for port in ports]
+    return [(process, speaking(process, port)) for process, port in zip(processes, ports, strict=True)]
+
+
+def speaking(process: subprocess.Popen, port: int) -> httpx.Client:
+    """A client of the process, as soon as that serves."""
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
     while process.poll() is None:
         try:
@@ -89,8 +95,8 @@ def started(script: str) -> tuple[subprocess.Popen, httpx.Client]:
         except httpx.TransportError:
             time.sleep(0.1)
         else:
-            return process, client
-    raise RuntimeError(f"{script} ended before it served")
+            return client
+    raise RuntimeError("the process ended before it served")
 
 
 def run_with_postgres(script: str) -> NoReturn:

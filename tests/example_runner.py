@@ -7,6 +7,7 @@ Its output goes to `<script>.out` and `<script>.err`, its exit code to `<script>
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import runpy
 import sys
@@ -14,10 +15,12 @@ import threading
 import traceback
 from pathlib import Path
 
+import agno.db.sqlite
 import agno.os
 import agno.scheduler
 import agno.tools.scheduler
 import agno.workflow
+import httpcore
 import httpx
 import uvicorn
 
@@ -26,10 +29,11 @@ import agentclock.agno.offline
 
 #: So many at a time: mostly they wait for something to become due.
 AT_ONCE = 3
-PRELOADED = (agno, httpx, uvicorn, agentclock)
+PRELOADED = (agno, httpcore, httpx, uvicorn, agentclock)
 
 
 def main(folder: Path, scripts: list[str]) -> None:
+    gc.freeze()  # nothing that is imported goes away again: no child need look at it
     assert threading.active_count() == 1, "a fork would copy locks that other threads hold"
     running: dict[int, Path] = {}
     for script in map(Path, scripts):

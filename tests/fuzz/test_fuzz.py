@@ -13,4 +13,6 @@ async def test_no_request_is_answered_in_another_way_than_described(tmp_path: Pa
         assert not found.failures, found.report()
         assert await host.is_alive()
     assert found.requests == 200
-    assert {200, 201, 404, 409, 422} <= found.statuses.keys()
+    # Each of so many routes has a turn or two; of what only a few of them answer not all is among it each time.
+    assert {200, 404, 422} <= found.statuses.keys()
+    assert found.statuses.keys() & {201, 202, 204, 409}

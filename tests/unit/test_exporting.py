@@ -10,8 +10,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from cfnlint import ManualArgs
-from cfnlint.api import lint
+from cfnlint.config import ConfigMixIn
+from cfnlint.decode import decode_str
+from cfnlint.runner import Runner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,12 +169,18 @@ def test_names_belong_to_one_schedule_and_stay() -> None:
 def test_templates_pass_cfn_lint() -> None:
     often = replace(SCHEDULE, id="2", name="often", cron_expr=None, interval_seconds=300, start_at=NOW + DAY)
     once = replace(SCHEDULE, id="3", name="once", cron_expr=None, run_at=NOW + DAY)
-    regions = ManualArgs(regions=["eu-central-1", "us-east-1"])
-    assert lint(to_yaml(stack(SCHEDULE, often, once)), config=regions) == []
+    linter = Runner(ConfigMixIn(regions=["eu-central-1", "us-east-1"]))  # one for all, as it reads its rules first
+
+    def rules_broken(text: str) -> list[str]:
+        made, errors = decode_str(text)
+        assert made is not None, errors
+        return [match.rule.id for match in linter.validate_template(made)]
+
+    assert rules_broken(to_yaml(stack(SCHEDULE, often, once))) == []
     utc = replace(SCHEDULE, timezone="UTC")
-    assert lint(to_yaml(stack(utc, options=replace(AWS, by_rule=True, secret_key="token"))), config=regions) == []
+    assert rules_broken(to_yaml(stack(utc, options=replace(AWS, by_rule=True, secret_key="token")))) == []
     wrong = to_yaml(stack(SCHEDULE)).replace("MaximumRetryAttempts: 185", "MaximumRetryAttempts: 1850")
-    assert [match.rule.id for match in lint(wrong, config=regions)] == ["E3034", "E3034"]
+    assert rules_broken(wrong) == ["E3034", "E3034"]
 
 
 def test_every_occurrence_has_a_key_of_its_own_and_retries_share_it() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ LAST_REQUESTS_SECONDS: Final = 3
 TICKS_PER_SWEEP: Final = 10
 #: Open files that are no connections to clients: the database, targets, and what Python itself needs.
 OTHER_FILES: Final = 256
+#: A fifth of what Python gives a thread by itself.
+SWITCH_SECONDS: Final = 0.001
 
 
 class Server(uvicorn.Server):
@@ -60,6 +63,8 @@ class Server(uvicorn.Server):
         # What is there by now stays. Looking through all of it again and again would hold up the loop each time.
         gc.collect()
         gc.freeze()
+        # Threads that compute leave the interpreter to the loop that soon: it needs it often, and briefly.
+        sys.setswitchinterval(SWITCH_SECONDS)
         self.up.set()
 
     async def on_tick(self, counter: int) -> bool:
