@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.history_loader import load_history, store_at
 
 from agentclock.core.actors import Actor

@@ -1,9 +1,8 @@
-"""One browser for all, and the sites that it looks at."""
+"""A browser, and the sites that it looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -11,8 +10,9 @@ from tests.browser.chromium import PATIENCE_MS, launch, watched
 from tests.browser.sites import Site, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of one module alone: as long as it is there, an event loop runs, and no other test could have one."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = launch(playwright)
@@ -33,8 +33,3 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def demo_page(browser: Browser, demo: Site) -> Iterator[Page]:
     with watched(browser, demo.url) as page:
         yield page
-
-
-@pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("screenshots")
