@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import re
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
 import pytest_socket
+import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `tests.pg` must be found however pytest was started
 
@@ -38,6 +41,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Unit tests open no sockets, but for the event loop's own pair. pytest-socket takes this back afterwards."""
     if item.path.is_relative_to(UNIT_TESTS):
         pytest_socket.disable_socket(allow_unix_socket=True)
+
+
+@contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that runs in this process sets up its logging, and nobody else's tests shall have to live with it."""
+    was_configured, level = structlog.is_configured(), logging.getLogger().level
+    yield
+    if not was_configured and structlog.is_configured():
+        structlog.reset_defaults()
+        logging.getLogger().setLevel(level)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _logging_of_this_module() -> Iterator[None]:
+    with _logging_as_it_was():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_this_test() -> Iterator[None]:
+    with _logging_as_it_was():
+        yield
 
 
 @pytest.fixture(scope="session")
