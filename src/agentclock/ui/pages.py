@@ -32,7 +32,7 @@ _FILE_HEADERS: Final[Mapping[str, str]] = {
 #: What the first screen needs: asked for at once, not one after the other as the modules find out.
 _FIRST: Final = (
     "lib.js", "api.js", "store.js", "router.js", "format.js", "status.js", "dialogs.js", "actions.js", "keys.js",
-    "live.js", "session.js", "screens/overview.js",
+    "live.js", "session.js", "palette.js", "screens/overview.js",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import { fromNow } from "./format.js";
 import { bind, startKeys } from "./keys.js";
 import { byId, every, fill, h, say } from "./lib.js";
 import { startLive } from "./live.js";
+import { startPalette } from "./palette.js";
 import { currentRoute, go, link } from "./router.js";
 import { loadSession, logInAgain, startSession } from "./session.js";
 import { connection, may, on, session } from "./store.js";
@@ -187,12 +188,17 @@ async function start() {
   every(() => connection.state === "away" && showConnection(), 1000, forever);
   startSession(forever);
   window.addEventListener("hashchange", navigate);
+  window.addEventListener("unhandledrejection", (event) => {
+    // What is loaded with its first use cannot be loaded while the server is away.
+    if (!(event.reason instanceof TypeError && /module/i.test(event.reason.message))) return;
+    event.preventDefault();
+    toast("This part of the page could not be loaded, as the server does not answer. Try again in a moment.", "bad");
+  });
   byId("skip").addEventListener("click", (event) => (event.preventDefault(), byId("main").focus()));
   const drawn = navigate();
   await loadSession();
   startLive(forever);
   await drawn;
-  const { startPalette } = await import("./palette.js");
   startPalette(forever);
 }
 
