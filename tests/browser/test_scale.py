@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.chromium import watched
 from tests.browser.hands import Hand, Keyboard, Mouse
 from tests.browser.sites import Site, plain_target, running
@@ -43,21 +43,51 @@ def hand(request: pytest.FixtureRequest, page: Page) -> Hand:
     return made
 
 
-def test_a_failure_of_yesterday_is_run_again_with_another_payload(hand: Hand, big: Site) -> None:
-    page, page_runs = hand.page, "/runs?status=success&cause=manual&limit=1"
-    before = big.call("GET", page_runs)["meta"]["total_count"]
+def failures_of_yesterday(hand: Hand) -> Iterator[tuple[Locator, str]]:
+    """Buttons that run one of a kind of failure again with another payload, each with the id of its schedule."""
+    page = hand.page
     page.goto("/#/failures")
     hand.write("Time", "yesterday")
-    group = page.get_by_role("link", name=re.compile("quota of project")).first
-    hand.press_at(group)
-    hand.press_at(page.get_by_role("button", name=re.compile("^Edit payload and run again")).first)
+    hand.press_at(page.get_by_role("link", name=re.compile("quota of project")).first)
+    rows = page.locator("[data-row][data-run]")
+    rows.first.wait_for()
+    for row in rows.all():
+        button = row.get_by_role("button", name=re.compile("^Edit payload and run again"))
+        yield button, row.get_attribute("data-schedule") or ""
+
+
+def asked_again(hand: Hand, button: Locator) -> None:
+    hand.press_at(button)
     hand.write("Payload", json.dumps({"message": f"Again, by {type(hand).__name__}."}))
     hand.press("Run again with this payload")
+
+
+def it_ran_again(hand: Hand) -> None:
+    page = hand.page
     expect(page.get_by_text("Another run was made").first).to_be_visible()
     hand.press("Watch", "link")
     expect(page.locator("main .head")).to_contain_text("success")
     expect(page.get_by_text(f"Again, by {type(hand).__name__}.").first).to_be_visible()
+
+
+def test_a_failure_of_yesterday_is_run_again_with_another_payload(hand: Hand, big: Site) -> None:
+    page_runs = "/runs?status=success&cause=manual&limit=1"
+    before = big.call("GET", page_runs)["meta"]["total_count"]
+    failures = failures_of_yesterday(hand)
+    asked_again(hand, next(button for button, of in failures if big.call("GET", f"/schedules/{of}")["enabled"]))
+    it_ran_again(hand)
     assert big.call("GET", page_runs)["meta"]["total_count"] == before + 1
+
+
+def test_a_failure_of_a_paused_schedule_is_run_again_once_it_is_resumed(hand: Hand, big: Site) -> None:
+    button, schedule_id = next(failures_of_yesterday(hand))
+    big.call("POST", f"/schedules/{schedule_id}/disable")
+    asked_again(hand, button)
+    expect(hand.page.get_by_text("fires by its clock again").first).to_be_visible()
+    assert not big.call("GET", f"/schedules/{schedule_id}")["enabled"], "nobody agreed yet"
+    hand.press("Resume and run again with this payload")
+    it_ran_again(hand)
+    assert big.call("GET", f"/schedules/{schedule_id}")["enabled"]
 
 
 def test_fifty_are_paused_at_once(hand: Hand, big: Site) -> None:

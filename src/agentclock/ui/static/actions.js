@@ -2,7 +2,7 @@
  * What a person can do, each thing once: as a request, as the command line says it, and in words.
  * @module
  */
-import { fullUrl, part, send } from "./api.js";
+import { ApiError, fullUrl, part, send } from "./api.js";
 import { confirmed, copyable, dialog, toast } from "./dialogs.js";
 import { h } from "./lib.js";
 import { link } from "./router.js";
@@ -91,9 +91,24 @@ export async function perform(action) {
     toast(action.done, "good", run && { href: link(["runs", run.schedule_id, run.id]), text: "Watch" });
     return answer ?? null;
   } catch (error) {
+    if (await resumed(action, error)) return perform({ ...action, question: undefined });
     toast(`${action.label}: ${/** @type {Error} */ (error).message}`, "bad");
     return undefined;
   }
+}
+
+/**
+ * Whether the schedule stood still, and was resumed so that this can be done: somebody was asked first.
+ * @param {Action} action
+ * @param {unknown} error
+ */
+async function resumed(action, error) {
+  if (!(error instanceof ApiError) || error.status !== 409 || error.message !== "Schedule is disabled") return false;
+  const text = "Its schedule is paused, and a paused schedule starts nothing, by its clock or by hand. "
+    + "Once it is resumed, it also fires by its clock again.";
+  if (!(await confirmed(`${action.label}: resume the schedule?`, text, `Resume and ${action.label[0].toLowerCase()}${action.label.slice(1)}`))) return false;
+  const id = decodeURIComponent(action.path.split("/")[2]);
+  return (await perform(resume({ id, name: "The schedule" }))) !== undefined;
 }
 
 /**
