@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_socket
 import structlog
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `tests.pg` must be found however pytest was started
 
@@ -22,6 +23,10 @@ from tests.pg import URL_VARIABLE, Database, ExternalServer, PostgresServer, exe
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 TEMPLATE = "agentclock_test_template"
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("agentclock")
+settings.load_profile("agentclock")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.processes import Serve, Target, serving, until
+from tests.processes import Target, serving, until
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -23,7 +23,7 @@ def soon(seconds: float) -> str:
 
 async def test_a_schedule_made_over_rest_fires_and_is_recorded(database: str) -> None:
     async with Target() as target, serving(database, target) as serve:
-        made = await serve.post("/schedules", {"name": "soon", "run_at": soon(1), "endpoint": "/hook"})
+        made = await serve.post("/schedules", {"name": "soon", "run_at": soon(3), "endpoint": "/hook"})
         await until(lambda: target.calls)
         async with serve.session.get("/schedules/?limit=1", allow_redirects=False) as answer:
             assert (answer.status, (await answer.json())["meta"]["total_count"]) == (200, 1)
@@ -63,7 +63,7 @@ async def test_kill_9_during_a_retry_delay_loses_and_doubles_no_attempt(database
 async def test_a_fire_that_came_due_while_nothing_ran_is_made_up_once(database: str) -> None:
     async with Target() as target:
         async with serving(database, target) as serve:
-            made = await serve.post("/schedules", {"name": "once", "run_at": soon(1.5), "endpoint": "/hook"})
+            made = await serve.post("/schedules", {"name": "once", "run_at": soon(4), "endpoint": "/hook"})
             await serve.end(signal.SIGKILL)
         due = datetime.fromisoformat(made["run_at"])
         await until(lambda: datetime.now(UTC) > due)
@@ -101,9 +101,9 @@ async def test_two_processes_share_one_postgresql_and_fire_each_schedule_once(em
         serving(empty_postgres_dsn, target) as first,
         serving(empty_postgres_dsn, target) as second,
     ):
-        at = soon(4)
-        for number in range(100):
-            serve: Serve = (first, second)[number % 2]
-            await serve.post("/schedules", {"name": f"s{number}", "run_at": at, "endpoint": "/hook"})
+        at = soon(6)
+        schedules = [{"name": f"s{number}", "run_at": at, "endpoint": "/hook"} for number in range(100)]
+        await first.post("/schedules/apply", {"manager": "first", "schedules": schedules[:50]})
+        await second.post("/schedules/apply", {"manager": "second", "schedules": schedules[50:]})
         await until(lambda: len(target.fires) == 100)
     assert set(target.fires.values()) == {1}

@@ -111,7 +111,7 @@ def parsed(expression: str) -> Cron | None:
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(expressions, st.sampled_from(ZONES), st.integers(100_000_000, 5_000_000_000))
 def test_any_expression_equals_a_simulated_daemon(expression: str, name: str, start: int) -> None:
     cron = parsed(expression)
@@ -120,7 +120,7 @@ def test_any_expression_equals_a_simulated_daemon(expression: str, name: str, st
         assert cron.between(start, start + DAY, Zone.load(name), 5000) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(expressions, st.integers(1970 * 12, 2400 * 12))
 def test_matching_days_equal_the_reference(expression: str, month: int) -> None:
     cron = parsed(expression)
@@ -136,7 +136,7 @@ def test_matching_days_equal_the_reference(expression: str, month: int) -> None:
     assert at_noon.prev(end + DAY, zone) == (expected[-1] if expected else at_noon.prev(start, zone))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(expressions, st.sampled_from(ZONES), instants)
 def test_next_and_prev_agree(expression: str, name: str, at: int) -> None:
     cron, zone = parsed(expression), Zone.load(name)
@@ -152,7 +152,7 @@ def test_next_and_prev_agree(expression: str, name: str, at: int) -> None:
     assert cron.prev(later + 1, zone) == later
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(expressions, st.sampled_from(ZONES), instants, st.integers(0, 30 * DAY), st.integers(0, 40))
 def test_between_is_iterated_next(expression: str, name: str, start: int, span: int, limit: int) -> None:
     cron, zone = parsed(expression), Zone.load(name)
@@ -167,7 +167,7 @@ def test_between_is_iterated_next(expression: str, name: str, start: int, span: 
     assert found == sorted(set(found))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(expressions)
 def test_the_canonical_text_means_the_same(expression: str) -> None:
     cron, zone = parsed(expression), Zone.load("Europe/Berlin")
@@ -191,7 +191,7 @@ def test_text_is_read_or_refused_but_never_breaks(text: str) -> None:
         assert cron.next(0, Zone.load("UTC")) is not None or text == ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(EXPRESSIONS), st.sampled_from(ZONES), st.integers(0, 10**6), st.integers(0, 90 * DAY))
 def test_counting_finds_as_many_as_listing(expression: str, name: str, place: int, length: int) -> None:
     """Mostly around clock changes, which is where they would part."""
@@ -217,7 +217,7 @@ def test_counting_takes_no_longer_for_a_century() -> None:
     days=st.integers(1, 400),
     limit=st.sampled_from([1, 7, 1_440, 1_441, 2_500]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_many_days_at_a_time_are_what_they_are_one_by_one(
     name: str, expression: str, start: int, days: int, limit: int
 ) -> None:

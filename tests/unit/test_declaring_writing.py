@@ -88,7 +88,7 @@ def read(text: str) -> dict[str, Any]:
     return only.fields
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(drafts, timings, st.booleans())
 @example({"name": "n", "endpoint": "/x", "payload": {"m": "a\x85b\u2028c\ufeff\x7f"}}, {}, True)
 def test_what_is_pulled_changes_nothing_when_it_is_applied(
@@ -160,7 +160,7 @@ def test_managers_have_a_mark() -> None:
     assert (manager_of(None), manager_of("company")) == (None, None)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(drafts, timings)
 def test_the_schema_for_editors_accepts_what_is_read(draft: dict[str, Any], timing: dict[str, Any]) -> None:
     fields = draft | timing | {"method": "PUT"}

@@ -258,7 +258,7 @@ def plain_data() -> st.SearchStrategy[Any]:
     return st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plain_data())
 def test_yaml_is_read_as_it_was_meant(value: Any) -> None:
     assert yaml.safe_load(to_yaml(value)) == value

@@ -151,7 +151,7 @@ def test_no_such_wall_clock_time(local: tuple[int, ...]) -> None:
         Zone.load("UTC").to_epoch(*local)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(available()), st.integers(-3_000_000_000, 9_000_000_000))
 def test_instant_to_wall_clock_and_back(name: str, at: int) -> None:
     zone = Zone.load(name)

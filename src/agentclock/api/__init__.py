@@ -56,19 +56,20 @@ def add_routes(
     `guard` None: everybody may do everything. `trigger_wait_seconds`: how long a trigger or a cancel waits for the
     run's end unless the request says so. `listener` says "ok", or why wake-ups from other processes do not arrive.
     """
-    app.include_router(
-        build_router(
-            scheduler,
-            runs,
-            hub,
-            guard=guard,
-            trigger_wait_seconds=trigger_wait_seconds,
-            webhooks=webhooks,
-            limits=limits,
-            targets=targets,
-            listener=listener,
-        )
+    router = build_router(
+        scheduler,
+        runs,
+        hub,
+        guard=guard,
+        trigger_wait_seconds=trigger_wait_seconds,
+        webhooks=webhooks,
+        limits=limits,
+        targets=targets,
+        listener=listener,
     )
-    app.include_router(build_status_router(scheduler, guard=guard, listener=listener))
+    # As routes of the app itself. Those of an included router FastAPI would analyse once more at the first request,
+    # which then waits for it, and look through twice for each one.
+    app.router.routes += router.routes
+    app.router.routes += build_status_router(scheduler, guard=guard, listener=listener).routes
     if exposition is not None:
-        app.include_router(build_metrics_router(exposition, guard=guard))
+        app.router.routes += build_metrics_router(exposition, guard=guard).routes
