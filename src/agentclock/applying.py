@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -27,7 +26,7 @@ from agentclock.core.errors import (
 )
 from agentclock.core.ids import uuid7
 from agentclock.core.model import Instant, Json, Run, Schedule, Target
-from agentclock.core.planning import plan_forfeit
+from agentclock.core.timetable import is_due
 from agentclock.core.zones import tzdata_version
 from agentclock.declaring.checking import Faults, in_pieces, read_all
 from agentclock.declaring.model import ApplyDraft, DeclaredSchedule, differences, mark_of
@@ -41,7 +40,7 @@ from agentclock.ports import (
     ScheduleWrite,
     Store,
 )
-from agentclock.timing import FiresOwed, unless_owed
+from agentclock.timing import FiresOwed, Missed, unless_owed
 
 #: Others must change what is planned so often, each time just before it is written, until we give up.
 TRIES: Final = 10
@@ -145,24 +144,25 @@ class Applying:
         order = _Order(draft=draft, declared=await read_all(draft), owner=owner, by=by, may_call=may_call)
         reason: Conflict | NotFound = VersionConflict()
         for _ in range(TRIES):
-            planned = await self._plan(order)
-            writes = [write for step in planned.steps if (write := self._write_of(step, order)) is not None]
+            now, missed = await self._store.now(), Missed()
+            planned = await self._plan(order, now)
+            writes = [write for step in planned.steps if (write := self._write_of(step, order, now, missed))]
             if draft.dry_run or not writes:
                 return planned
             try:
                 written = await self._store.write_schedules(writes, user_id=owner, by=by, owner_limit=self._owner_limit)
             except FiresOwed:
-                await self._forfeit(planned)
+                continue  # they came due since it was planned
             except (NameTaken, NotFound, VersionConflict) as error:
                 reason = error
             else:
+                missed.tell(self._forfeited)
                 return await self._done(planned, written)
         raise reason
 
     # planning
 
-    async def _plan(self, order: _Order) -> Applied:
-        now = await self._store.now()
+    async def _plan(self, order: _Order, now: Instant) -> Applied:
         there = await self._there(order)
         steps, faults = [], Faults()
         async for place, declared in in_pieces(order.declared):
@@ -240,7 +240,7 @@ class Applying:
 
     # writing
 
-    def _write_of(self, step: Step, order: _Order) -> ScheduleWrite | None:
+    def _write_of(self, step: Step, order: _Order, now: Instant, missed: Missed) -> ScheduleWrite | None:
         match step:
             case Step(before=Schedule() as old, after=None):
                 return DeleteSchedule(schedule_id=old.id, expected_version=old.version)
@@ -258,16 +258,13 @@ class Applying:
                     is_good = row == old and (new.next_fire_at is None or new.next_fire_at > now)
                     return new if is_good else self._as_declared(declared, row, order, now)
 
-                return ChangeSchedule(schedule_id=old.id, change=unless_owed(change), expected_version=old.version)
+                return ChangeSchedule(
+                    schedule_id=old.id,
+                    change=unless_owed(change),
+                    expected_version=old.version,
+                    forfeit=missed.note if is_due(old, now) and new.next_fire_at != old.next_fire_at else None,
+                )
         return None
-
-    async def _forfeit(self, planned: Applied) -> None:
-        """Records the fires that are due and would vanish as missed, as a change of a single schedule does."""
-        now = await self._store.now()
-        for step in planned.steps:
-            if step.action is Action.CHANGE and step.before is not None and _owes(step, now):
-                with suppress(Conflict, NotFound):  # the planner came first, or it is gone
-                    self._forfeited(*await self._store.fire_one(step.before.id, plan_forfeit))
 
     async def _done(self, planned: Applied, written: Sequence[Schedule | None]) -> Applied:
         """`written`: what became of the steps that change something, in their order."""
@@ -301,9 +298,3 @@ def _newly_called(step: Step) -> Target | None:
     if before is None or before.target != after.target or (after.enabled and not before.enabled):
         return after.target
     return None
-
-
-def _owes(step: Step, now: Instant) -> bool:
-    """Whether fires are due that the change would make vanish."""
-    due_at = step.before.next_fire_at if step.before is not None else None
-    return due_at is not None and due_at <= now and (step.after is None or step.after.next_fire_at != due_at)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,14 +22,12 @@ from agentclock.calling import CallRules
 from agentclock.changing import Changes, with_zone_data
 from agentclock.core.actors import Actor
 from agentclock.core.errors import (
-    Conflict,
     CorruptRow,
     NotFound,
 )
 from agentclock.core.events import FiresAbsent, RunChanged, ScheduleChanged
 from agentclock.core.ids import uuid7
 from agentclock.core.model import DAY_SECONDS, Instant, Json, Reason, Run, Schedule, Target
-from agentclock.core.planning import plan_forfeit
 from agentclock.core.storable import text_fault
 from agentclock.core.zones import tzdata_version
 from agentclock.drafts import PreviewDraft, ScheduleDraft, SchedulePatch, read_draft
@@ -39,6 +36,7 @@ from agentclock.insight.reading import check_filter
 from agentclock.owners import Owners
 from agentclock.ports import (
     ChangeFunction,
+    ChangeSchedule,
     Clock,
     Page,
     PageRequest,
@@ -53,6 +51,7 @@ from agentclock.switching import Switching
 from agentclock.timing import (
     Description,
     FiresOwed,
+    Missed,
     Occurrence,
     describe,
     occurrences,
@@ -352,17 +351,23 @@ class Scheduler:
     ) -> Schedule:
         if text_fault(schedule_id):
             raise NotFound("Schedule")
-        while True:
-            try:
-                schedule = await self._store.change_schedule(
-                    schedule_id, guard(change), user_id=user_id, expected_version=expected_version, by=by
-                )
-            except FiresOwed:
-                with suppress(Conflict):  # the planner came first
-                    self._publish(_forfeited(*await self._store.fire_one(schedule_id, plan_forfeit, user_id=user_id)))
-            else:
-                self._tell([schedule_id])
-                return schedule
+        write = ChangeSchedule(schedule_id=schedule_id, change=guard(change), expected_version=expected_version)
+        try:
+            schedule = await self._store.change_schedule(
+                schedule_id, write.change, user_id=user_id, expected_version=expected_version, by=by
+            )
+        except FiresOwed:
+            schedule = await self._forfeit_and_write(write, user_id, by)
+        self._tell([schedule_id])
+        return schedule
+
+    async def _forfeit_and_write(self, write: ChangeSchedule, user_id: str | None, by: Actor | None) -> Schedule:
+        missed = Missed()
+        [schedule] = await self._store.write_schedules([replace(write, forfeit=missed.note)], user_id=user_id, by=by)
+        if schedule is None:
+            raise NotFound("Schedule")
+        missed.tell(lambda *fires: self._publish(_forfeited(*fires)))
+        return schedule
 
     def _tell(self, schedule_ids: Iterable[str]) -> None:
         self._wakeup()

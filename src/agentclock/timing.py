@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -10,8 +10,8 @@ from typing import Any, Final
 from agentclock.core.cron import Cron, CronError
 from agentclock.core.errors import InvalidField
 from agentclock.core.instants import iso_utc
-from agentclock.core.model import SECOND, Instant, Schedule
-from agentclock.core.timetable import next_fire, rearmed
+from agentclock.core.model import SECOND, Instant, Run, Schedule
+from agentclock.core.timetable import is_due, next_fire, rearmed
 from agentclock.core.zones import Zone, ZoneError
 from agentclock.ports import ChangeFunction
 
@@ -97,13 +97,27 @@ class FiresOwed(Exception):
     """The timetable cannot change before the fires that are due by the old one are on record."""
 
 
+class Missed:
+    """Collects fires that a change of their timetable makes vanish, from transactions that may be tried again."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[Schedule, Run]] = {}
+
+    def note(self, schedule: Schedule, run: Run) -> None:
+        """`schedule` as it is without them, `run` their record."""
+        self._runs[run.id] = schedule, run
+
+    def tell(self, told: Callable[[Schedule, Run], None]) -> None:
+        for schedule, run in self._runs.values():
+            told(schedule, run)
+
+
 def unless_owed(change: ChangeFunction) -> ChangeFunction:
     """The same change, which raises FiresOwed where it would make due fires vanish without a record."""
 
     def guarded(schedule: Schedule, now: Instant) -> Schedule:
         changed = change(schedule, now)
-        owed = schedule.next_fire_at is not None and schedule.next_fire_at <= now
-        if owed and changed.next_fire_at != schedule.next_fire_at:
+        if is_due(schedule, now) and changed.next_fire_at != schedule.next_fire_at:
             raise FiresOwed
         return changed
 

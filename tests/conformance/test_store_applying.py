@@ -270,6 +270,43 @@ async def test_fires_that_are_due_do_not_vanish(here: Place) -> None:
     assert {row.version for row in (await here.rows()).values()} == {2}
 
 
+@pytest.mark.parametrize("wait_seconds", [0, 11 * 60])
+async def test_a_failed_apply_misses_no_fire(store: Store, clock: FakeClock, wait_seconds: int) -> None:
+    """Neither one that was due when it was planned, nor one that comes due while it is written."""
+    plain = Place(store, clock)
+    await plain.apply(item("one", cron_expr="*/5 * * * *"))
+    clock.advance(wait_seconds)
+
+    async def meddle() -> None:
+        clock.advance(6 * 60)
+        await plain.scheduler.create({"name": "new", "endpoint": "/x"})
+
+    meddled: Any = Meddled(store, meddle)
+    place = Place(meddled, clock)
+    with pytest.raises(ManagedByOthers):
+        await place.apply(item("one", cron_expr="0 0 1 1 *"), item("new"))
+    assert not (await store.list_runs(RunFilter(), ALL)).items
+    assert place.events == []
+    one = (await plain.rows())["one"]
+    assert (one.cron_expr, one.version) == ("*/5 * * * *", 1)
+    assert one.next_fire_at is not None
+    assert one.next_fire_at < clock.now(), "it is due still, and fires"
+
+
+async def test_fires_that_come_due_in_between_do_not_vanish(store: Store, clock: FakeClock) -> None:
+    await Place(store, clock).apply(item("one", cron_expr="*/5 * * * *"))
+
+    async def meddle() -> None:
+        clock.advance(11 * 60)
+
+    meddled: Any = Meddled(store, meddle)
+    place = Place(meddled, clock)
+    await place.apply(item("one", cron_expr="0 0 1 1 *"))
+    [run] = (await store.list_runs(RunFilter(), ALL)).items
+    assert (run.status, run.fire_count) == (RunStatus.MISSED, 2)
+    assert [event.count for event in place.events if isinstance(event, FiresAbsent)] == [2]
+
+
 class Meddled:
     """A store in which somebody else is quicker: `meddle` happens before each of the first `times` writes."""
 

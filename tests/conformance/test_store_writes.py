@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 from tests.conformance.conftest import Backend
-from tests.conformance.helpers import ALL, START, firing, history, manual_id, schedule, schedule_of, triggering
+from tests.conformance.helpers import ALL, MINUTE, START, firing, history, manual_id, schedule, schedule_of, triggering
 
 from agentclock.core.actors import Actor
 from agentclock.core.errors import AgentclockError, Conflict, LimitReached, NameTaken, NotFound, VersionConflict
-from agentclock.core.model import Instant, RunStatus, Schedule
+from agentclock.core.model import Instant, Reason, Run, RunStatus, Schedule
 from agentclock.core.notices import Subscription
 from agentclock.ports import (
     AuditFilter,
@@ -24,6 +24,7 @@ from agentclock.ports import (
     ScheduleWrite,
     Store,
 )
+from agentclock.testing import FakeClock
 
 ANN = Actor("ann", source="test")
 
@@ -192,6 +193,67 @@ async def test_whoever_listens_is_told_of_each(backend: Backend) -> None:
     await store.write_schedules(off, by=ANN)
     found = (await store.notices(NoticeFilter(), ALL)).items
     assert sorted(one.notice.kind.value for one in found) == sorted(one_by_one * 2)
+
+
+Told = list[tuple[Schedule, Run]]
+
+
+def forfeiting(schedule_id: str, told: Told, change: ChangeFunction) -> ChangeSchedule:
+    return ChangeSchedule(
+        schedule_id=schedule_id, change=change, expected_version=1, forfeit=lambda *missed: told.append(missed)
+    )
+
+
+def at(hour: int) -> ChangeFunction:
+    """Another timetable, for a schedule of which nothing is due any more."""
+
+    def change(s: Schedule, now: Instant) -> Schedule:
+        assert s.next_fire_at is not None
+        assert s.next_fire_at > now
+        return replace(s, cron_expr=f"0 {hour} * * *", next_fire_at=START + hour * 60 * MINUTE)
+
+    return change
+
+
+async def test_what_is_due_is_recorded_with_the_change(store: Store, clock: FakeClock) -> None:
+    await some(store, "s1", "s2", "s3")
+    clock.advance(2 * 60)
+    told: Told = []
+    writes = [forfeiting("s2", told, at(5)), ChangeSchedule(schedule_id="s3", change=saying("still due"))]
+    [after, _] = await store.write_schedules(writes, by=ANN)
+    [missed] = await history(store, "s2")
+    assert (missed.status, missed.reason) == (RunStatus.MISSED, Reason.CHANGED)
+    assert (missed.fire_at, missed.last_fire_at, missed.fire_count) == (START, START + 2 * MINUTE, 3)
+    assert [run for _, run in told] == [missed]
+    assert after is not None
+    assert after == await schedule_of(store, "s2")
+    assert (after.cron_expr, after.version) == ("0 5 * * *", 2)
+    assert [await history(store, of) for of in ("s1", "s3")] == [[], []]
+    assert (await schedule_of(store, "s3")).next_fire_at == START
+
+
+async def test_what_is_due_stays_due_if_the_change_fails(store: Store, clock: FakeClock) -> None:
+    await some(store, "s1", "s2")
+    clock.advance(2 * 60)
+    before = await schedule_of(store, "s1")
+    told: Told = []
+    with pytest.raises(Conflict, match="boom"):
+        await store.write_schedules(
+            [forfeiting("s1", told, at(5)), ChangeSchedule(schedule_id="s2", change=boom)], by=ANN
+        )
+    assert await history(store, "s1") == []
+    assert await schedule_of(store, "s1") == before
+    with pytest.raises(NotFound):
+        await store.write_schedules([forfeiting("s1", told, at(5))], user_id="bob")
+    fired = await store.fire_due(firing(START), limit=10)
+    assert {run.schedule_id for run in fired.runs} == {"s1", "s2"}
+
+
+async def test_nothing_is_missed_where_nothing_is_due(store: Store) -> None:
+    await some(store, "s1", next_fire_at=START + MINUTE)
+    told: Told = []
+    await store.write_schedules([forfeiting("s1", told, at(5))])
+    assert (told, await history(store, "s1")) == ([], [])
 
 
 async def test_thousands_at_once(store: Store) -> None:

@@ -114,6 +114,10 @@ def timetable_of(schedule: Timed) -> Timetable:
     return OnDemand()
 
 
+def is_due(schedule: Schedule, now: Instant) -> bool:
+    return schedule.next_fire_at is not None and schedule.next_fire_at <= now
+
+
 def next_fire(schedule: Schedule, after: Instant) -> Instant | None:
     """The first fire time strictly after `after`, at or after start_at, and not past end_at or max_runs.
 

@@ -210,9 +210,13 @@ class InsertSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSchedule:
+    """`forfeit`: what is due is recorded as missed first, and this is told of the schedule as it is then and of each
+    record; within the transaction, which may yet fail or be tried again. None: `change` sees what is due."""
+
     schedule_id: str
     change: ChangeFunction
     expected_version: int | None = None
+    forfeit: Callable[[Schedule, Run], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

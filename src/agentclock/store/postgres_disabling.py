@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Instant, Schedule
 from agentclock.core.planning import plan_forfeit
+from agentclock.core.timetable import is_due
 from agentclock.store import auditing
 from agentclock.store.claiming import tried
 from agentclock.store.columns import SCHEDULE_COLUMNS
@@ -39,7 +40,7 @@ async def disable(session: Session, doomed: Mapping[str, Settlement]) -> None:
 
 async def _disable(session: Session, schedule: Schedule, settlement: Settlement, now: Instant) -> None:
     reason = settlement.outcome.disables
-    while schedule.next_fire_at is not None and schedule.next_fire_at <= now:
+    while is_due(schedule, now):
         schedule, _ = await fire(session, schedule, plan_forfeit, now)
     after = switched_off(schedule, reason, now)
     await session.rows("update_schedule", **values_of(after))

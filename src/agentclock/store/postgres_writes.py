@@ -14,7 +14,9 @@ import asyncpg
 from agentclock.core.actors import Actor
 from agentclock.core.errors import Conflict, NameTaken, NotFound, VersionConflict
 from agentclock.core.model import Instant, Schedule
+from agentclock.core.planning import plan_forfeit
 from agentclock.core.storable import same_json
+from agentclock.core.timetable import is_due
 from agentclock.ports import ChangeSchedule, DeleteSchedule, InsertSchedule, ScheduleWrite
 from agentclock.store import auditing
 from agentclock.store.claiming import tried
@@ -25,7 +27,7 @@ from agentclock.store.pieces import AT_ONCE, in_pieces
 from agentclock.store.postgres_audit import record
 from agentclock.store.postgres_notices import tell
 from agentclock.store.postgres_pool import Row, Session
-from agentclock.store.postgres_schedules import clash, insert_schedules, note_revisions, values_of
+from agentclock.store.postgres_schedules import clash, fire, insert_schedules, note_revisions, values_of
 from agentclock.store.revising import changed, deleted
 from agentclock.store.rows import clean_text, decode_schedule, encode_cancel
 
@@ -45,7 +47,7 @@ async def write_schedules(
     there = {str(row[0]): row for row in rows}
     gone = [_taken(there, write) for write in writes if isinstance(write, DeleteSchedule)]
     await _delete(session, gone, by)
-    answers, steps = await _answers(writes, there)
+    answers, steps = await _answers(writes, there, await _forfeited(session, writes, there))
     inserted = [write.schedule for write in writes if isinstance(write, InsertSchedule)]
     if steps:
         async with _explaining(session, lambda: _rename_clash(session, steps)):
@@ -78,12 +80,31 @@ async def _delete(session: Session, rows: Sequence[Row], by: Actor | None) -> No
     await session.rows("cancel_runs", chosen, ids=ids, **encode_cancel(DELETED, asked=False))
 
 
-async def _answers(writes: Sequence[ScheduleWrite], there: dict[str, Row]) -> tuple[list[Schedule | None], list[Step]]:
-    """What there will be, and the changes that lead to it. One change finds what the one before has made.
+async def _forfeited(session: Session, writes: Sequence[ScheduleWrite], there: dict[str, Row]) -> dict[str, Schedule]:
+    """Records what is due of those that shall be told of it; answers them as they are then."""
+    now: dict[str, Schedule] = {}
+    for write in writes:
+        if not isinstance(write, ChangeSchedule) or write.forfeit is None:
+            continue
+        row = there.get(clean_text(write.schedule_id) or "")
+        if row is None:
+            raise NotFound("Schedule")
+        schedule = now.get(str(row[0])) or decode_schedule(row)
+        while is_due(schedule, row[_NOW]):
+            schedule, missed = await fire(session, schedule, plan_forfeit, row[_NOW])
+            write.forfeit(schedule, missed)
+        now[str(row[0])] = schedule
+    return now
+
+
+async def _answers(
+    writes: Sequence[ScheduleWrite], there: dict[str, Row], now: dict[str, Schedule]
+) -> tuple[list[Schedule | None], list[Step]]:
+    """What there will be, and the changes that lead to it. One change finds what the one before has made. `now`: those
+    that are another than in `there` by now.
 
     Raises NotFound, VersionConflict, CorruptRow, and whatever a change raises.
     """
-    now: dict[str, Schedule] = {}
     steps: list[Step] = []
     answers: list[Schedule | None] = []
     for place, write in enumerate(writes):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from agentclock.core.lifecycle import Settlement
 from agentclock.core.model import Schedule
 from agentclock.core.planning import plan_forfeit
+from agentclock.core.timetable import is_due
 from agentclock.store import auditing
 from agentclock.store.claiming import tried
 from agentclock.store.firing import switched_off
@@ -30,7 +31,7 @@ def disable(session: Session, doomed: Mapping[str, Settlement]) -> None:
 
 def _disable(session: Session, schedule: Schedule, settlement: Settlement) -> None:
     now, reason = session.now, settlement.outcome.disables
-    while schedule.next_fire_at is not None and schedule.next_fire_at <= now:
+    while is_due(schedule, now):
         schedule, _ = fire(session, schedule, plan_forfeit)
     after = switched_off(schedule, reason, now)
     session.run("update_schedule", **encode_schedule(after))
