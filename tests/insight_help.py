@@ -110,7 +110,7 @@ class Past:
         def plan(schedule: Schedule, _: Situation, now: Instant) -> Plan:
             return Plan(schedule_id=schedule.id, absences=(absence,), next_fire_at=schedule.next_fire_at)
 
-        await self.here.store.fire_one(self.schedule_id, plan)
+        await self.here.store.trigger(self.schedule_id, plan)
         return absence.run_id
 
 

@@ -240,10 +240,10 @@ async def test_a_trigger_waits_for_the_schedule_and_then_sees_its_runs(open_stor
     async with raw(dsn) as blocker, raw(dsn) as observer:
         await blocker.execute("BEGIN")
         await blocker.execute("SELECT FROM agentclock.schedules FOR NO KEY UPDATE")
-        first, second = (asyncio.create_task(store.fire_one("s1", plan_now)) for _ in range(2))
+        first, second = (asyncio.create_task(store.trigger("s1", plan_now)) for _ in range(2))
         await until_blocked(observer, 2)
         await blocker.execute("COMMIT")
-        statuses = {(await first)[1].status, (await second)[1].status}
+        statuses = {(await first).run.status, (await second).run.status}
     assert statuses == {RunStatus.PENDING, RunStatus.SKIPPED}
 
 
@@ -573,7 +573,7 @@ async def test_nothing_depends_on_a_session(open_store: OpenStore, dsn: str, clo
         assert (await store.renew_lease("w1", 30)).alive
         assert await store.delete_schedule("a")
         with pytest.raises(NotFound):
-            await store.fire_one("a", plan)
+            await store.trigger("a", plan)
         assert (await store.health()).warnings == ()
         await asyncio.gather(*(store.now() for _ in range(20)))
 

@@ -91,7 +91,7 @@ async def test_rows_that_reach_over_an_end_are_named(
 
 
 async def test_manual_runs_and_backfills_hide_no_row(gaps: Store) -> None:
-    await gaps.fire_one("s1", triggering(manual_id(START)))
+    await gaps.trigger("s1", triggering(manual_id(START)))
     imported = [
         Run(id=run_id, schedule_id="s1", cause=cause, fire_at=START + 6 * MINUTE, status=RunStatus.SUCCESS)
         for run_id, cause in {

@@ -172,7 +172,7 @@ async def test_what_nobody_did_is_not_on_record(store: Store) -> None:
     await store.fire_due(firing(START, again_at=START), limit=1)
     await store.fire_due(firing(START + 1, cancel=True), limit=1)
     await store.trigger("s1", triggering(manual_id(START)))
-    await store.fire_one("s1", triggering(manual_id(START)))
+    await store.trigger("s1", triggering(manual_id(START)))
     assert await store.delete_schedule("s1")
     assert await log(store) == []
 

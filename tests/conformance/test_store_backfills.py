@@ -222,7 +222,7 @@ async def test_a_newer_fire_replaces_no_backfill(store: Store) -> None:
 
 async def test_a_trigger_does_not_see_a_backfill(store: Store, worker: str) -> None:
     await store.insert_backfill(backfill(), past_runs(2))
-    _, run = await store.fire_one("s1", triggering(manual_id(START)))
+    run = (await store.trigger("s1", triggering(manual_id(START)))).run
     assert (run.status, run.available_at) == (RunStatus.PENDING, START)
 
 

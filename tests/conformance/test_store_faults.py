@@ -82,14 +82,15 @@ async def test_a_programming_error_writes_nothing(store: Store) -> None:
     assert await history(store, "a") == []
 
 
-# fire_one
+# trigger
 
 
 async def test_a_trigger_runs_now_and_leaves_the_timetable_alone(store: Store, clock: FakeClock) -> None:
     await store.insert_schedules([schedule(next_fire_at=START + MINUTE, user_id="ann")])
     clock.advance(5)
     run_id = manual_id(clock.now())
-    after, run = await store.fire_one("s1", triggering(run_id), user_id="ann")
+    made = await store.trigger("s1", triggering(run_id), user_id="ann")
+    after, run = made.schedule, made.run
     assert (run.id, run.cause, run.status) == (run_id, Cause.MANUAL, RunStatus.PENDING)
     assert (run.fire_at, run.available_at, run.user_id) == (clock.now(), clock.now(), "ann")
     assert after == await schedule_of(store) == schedule(next_fire_at=START + MINUTE, user_id="ann")
@@ -99,7 +100,7 @@ async def test_a_trigger_runs_now_and_leaves_the_timetable_alone(store: Store, c
 async def test_a_trigger_works_on_demand_and_while_disabled(store: Store) -> None:
     await store.insert_schedules([schedule(cron_expr=None, next_fire_at=None, enabled=False)])
     run_id = manual_id(START)
-    _, run = await store.fire_one("s1", triggering(run_id))
+    run = (await store.trigger("s1", triggering(run_id))).run
     assert run.status is RunStatus.PENDING
 
 
@@ -107,9 +108,9 @@ async def test_a_trigger_of_nothing(store: Store) -> None:
     await store.insert_schedules([schedule(user_id="ann", next_fire_at=START + 1)])
     for schedule_id, user_id in (("s2", None), ("s1", "bob")):
         with pytest.raises(NotFound, match="Schedule"):
-            await store.fire_one(schedule_id, plan, user_id=user_id)
+            await store.trigger(schedule_id, plan, user_id=user_id)
     with pytest.raises(Conflict):
-        await store.fire_one("s1", plan)
+        await store.trigger("s1", plan)
 
 
 async def test_what_a_trigger_raises_arrives(store: Store, backend: Backend) -> None:
@@ -119,17 +120,17 @@ async def test_what_a_trigger_raises_arrives(store: Store, backend: Backend) -> 
         raise InvalidField("timezone", "no")
 
     with pytest.raises(InvalidField):
-        await store.fire_one("s1", refuse)
+        await store.trigger("s1", refuse)
     assert (await schedule_of(store)).enabled
     await backend.execute("UPDATE {prefix}schedules SET catch_up = 'maybe'")
     with pytest.raises(CorruptRow):
-        await store.fire_one("s1", plan)
+        await store.trigger("s1", plan)
 
 
 async def test_a_trigger_that_replaces_the_active_runs(store: Store) -> None:
     (waiting,) = await queued(store, "s1")
     await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.CANCEL))
     run_id = manual_id(START)
-    _, run = await store.fire_one("s1", triggering(run_id))
+    run = (await store.trigger("s1", triggering(run_id))).run
     assert (run.status, run.available_at) == (RunStatus.PENDING, START)
     assert (await run_of(store, waiting.id)).status is RunStatus.CANCELLED

@@ -310,7 +310,7 @@ async def test_a_skipped_manual_run_is_never_extended(store: Store, clock: FakeC
     await fire(store, clock)
     clock.advance(1)
     run_id = manual_id(clock.now())
-    _, refused = await store.fire_one("s1", triggering(run_id))
+    refused = (await store.trigger("s1", triggering(run_id))).run
     assert (refused.id, refused.status, refused.cause) == (run_id, RunStatus.SKIPPED, Cause.MANUAL)
     await fire(store, clock, 2)
     rows = [(row.cause, row.status, row.fire_count) for row in await history(store)]

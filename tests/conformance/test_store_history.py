@@ -113,7 +113,7 @@ async def test_filters(store: Store, clock: FakeClock, where: RunFilter, expecte
     await end(store, claims["b"])
     await end(store, claims["c"], PAUSED)
     await store.insert_schedules([schedule("m", user_id="ann", next_fire_at=None)])
-    await store.fire_one("m", triggering(manual_id(clock.now())))
+    await store.trigger("m", triggering(manual_id(clock.now())))
     page = await store.list_runs(where, ALL)
     assert {run.schedule_id for run in page.items} == expected
     assert page.total_count == len(expected)
@@ -178,7 +178,7 @@ async def test_accounting_counts_fires_by_what_they_became(store: Store, clock: 
         clock.advance(60)
     run_id = manual_id(clock.now())
     await store.change_schedule("s1", lambda s, now: replace(s, overlap=Overlap.ALLOW))
-    await store.fire_one("s1", triggering(run_id))
+    await store.trigger("s1", triggering(run_id))
     found = await store.accounting("s1", START - 1, clock.now())
     assert found == Accounting(runs=1, skipped=3, missed=5)
     assert found.total == ((await schedule_of(store)).last_fire_at or 0) // MINUTE - START // MINUTE + 1

@@ -128,7 +128,7 @@ async def test_marks_are_what_the_runs_are(store: Store, clock: FakeClock) -> No
     clock.advance(0.123)
     await end(store, claims[0], PAUSED)
     await store.fire_due(firing(START + 9, available=START + 99, again_at=None), limit=1)
-    await store.fire_one("s1", triggering(manual_id(START + 10)))
+    await store.trigger("s1", triggering(manual_id(START + 10)))
     found = (await store.marks(["s1"], limit=10))["s1"]
     assert [one.status.value for one in found] == ["pending", "pending", "running", "paused", "skipped"]
     assert found == [mark(await run_of(store, one.run_id)) for one in found]
@@ -421,7 +421,7 @@ async def test_the_overview_counts_what_there_is(store: Store, backend: Backend)
         [schedule("gone", next_fire_at=START + 1), schedule("x", next_fire_at=START + 2 * HOUR)]
     )
     await store.delete_schedule("gone")
-    await store.fire_one("a1", triggering(manual_id(START)))
+    await store.trigger("a1", triggering(manual_id(START)))
     everything = Overview(enabled=5, disabled=1, pending=1, running=1, paused=1, next_fire=ann[1])
     assert await store.overview() == everything
     assert await store.overview("ann") == Overview(

@@ -130,7 +130,7 @@ async def test_what_there_was_before_works_on_the_schema_before(behind: Backend,
     (claim,) = (await store.fire_due(firing(START, again_at=START), limit=5, worker_id="w1", slots=1)).claims
     assert claim.schedule.catch_up_limit == 100
     await store.fire_due(firing(START + 1, available=None), limit=5)
-    await store.fire_one("s2", triggering(manual_id(START)))
+    await store.trigger("s2", triggering(manual_id(START)))
     assert await store.note_agent_run(claim.run.id, claim.run.fence, "agent", None)
     await end(store, claim, PAUSED)
     assert len(await store.paused_due(5)) == 0

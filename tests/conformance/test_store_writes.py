@@ -268,4 +268,4 @@ async def test_thousands_at_once(store: Store) -> None:
     assert sum(one is None for one in answers) == 500
     assert (await store.list_schedules(ScheduleFilter(), ALL)).total_count == 1_000
     assert (await store.audit(AuditFilter(), ALL)).total_count == 1_500
-    await store.fire_one(ids[0], triggering(manual_id(START)))
+    await store.trigger(ids[0], triggering(manual_id(START)))

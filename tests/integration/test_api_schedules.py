@@ -630,8 +630,8 @@ async def test_a_database_that_is_away_is_503_everywhere(
         raise StoreUnavailable("password=hunter2")
 
     for method in (
-        "now", "insert_schedules", "get_schedule", "change_schedule", "delete_schedule", "list_schedules", "fire_one",
-        "get_run", "list_runs", "health",
+        "now", "insert_schedules", "get_schedule", "change_schedule", "delete_schedule", "list_schedules",
+        "trigger", "get_run", "list_runs", "health",
     ):  # fmt: skip
         monkeypatch.setattr(here.store, method, away)
     for method, url, body in (

@@ -230,7 +230,7 @@ class Happening(Part):
 #: Those of the store's methods that engines and people call.
 STORE_CALLS: Final = frozenset(
     {
-        *("fire_due", "fire_one", "claim", "note_agent_run", "settle", "append_events", "event_cursor", "attempts"),
+        *("fire_due", "trigger", "claim", "note_agent_run", "settle", "append_events", "event_cursor", "attempts"),
         *("acquire_engine", "renew_lease", "release_engine", "cancel_requests", "orphans", "release_waiting"),
         *(
             "paused_due",

@@ -6,12 +6,13 @@ import io
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from agentclock.cli import moments
 from agentclock.cli.arguments import read_json, read_payload
 from agentclock.cli.client import ExitCode, Trouble
 from agentclock.cli.editing import EDITABLE, changes_of, edited, from_text, to_text, with_remark
@@ -30,6 +31,19 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+class _Still(datetime):
+    """A clock that stands still: between two looks at a real one, midnight may pass."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(NOW.timestamp(), tz)
+
+
+@pytest.fixture
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "datetime", _Still)
 
 
 @pytest.mark.usefixtures("_here")
@@ -77,20 +91,22 @@ def test_times_of_day_are_the_last_ones_in_the_zone_of_the_schedule(text: str, a
     assert read_local("--at", text, "Asia/Tokyo", NOW) == at  # where it is 21:30
 
 
+@pytest.mark.usefixtures("_now")
 def test_durations_are_short() -> None:
     assert [lasted(ms) for ms in (None, 0, 999, 1_500, 150_000, 8 * 3_600_000, 3 * 86_400_000)] == [
         "", "0 ms", "999 ms", "1.5 s", "2.5 min", "8.0 h", "3.0 d"
     ]  # fmt: skip
     assert [roughly(seconds) for seconds in (5, 89, 90, 7_200, 200_000)] == ["5 s", "89 s", "2 min", "2 h", "2 d"]
-    assert away(rfc3339(datetime.now(UTC) + timedelta(hours=3, seconds=5))) == "in 3 h"
-    assert away(rfc3339(datetime.now(UTC) - timedelta(minutes=5))) == "5 min ago"
+    assert away(rfc3339(NOW + timedelta(hours=3))) == "in 3 h"
+    assert away(rfc3339(NOW - timedelta(minutes=5))) == "5 min ago"
     assert away(None) == ""
 
 
-@pytest.mark.usefixtures("_here")
+@pytest.mark.usefixtures("_here", "_now")
 def test_times_are_as_short_as_they_can_be_read() -> None:
-    now = datetime.now(UTC)
-    assert clock(rfc3339(now)) == f"{now.astimezone():%H:%M:%S}"
+    assert clock("2026-03-28T23:00:00.000Z") == "00:00:00"
+    assert clock("2026-03-28T22:59:59.000Z") == "Sat 28 Mar 23:59:59"
+    assert clock("2026-03-29T22:00:00.000Z") == "Mon 30 Mar 00:00:00"
     assert clock("2001-07-01T22:30:00.000Z") == "2001-07-02 00:30:00"
     assert clock("2001-07-01T22:30:00.000Z", "Asia/Tokyo") == "2001-07-02 07:30:00"
     assert clock(None) == ""

@@ -284,7 +284,7 @@ async def test_overlap_cancel_does_not_wait_for_the_next_heartbeat(
     service.start()
     await executor.started(1)
     if by_hand:
-        await store.fire_one(schedule.id, lambda row, situation, now: plan_trigger(row, situation, now, "by-hand"))
+        await store.trigger(schedule.id, lambda row, situation, now: plan_trigger(row, situation, now, "by-hand"))
     else:
         clock.advance(seconds=60)
     service.ring()

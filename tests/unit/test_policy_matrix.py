@@ -75,7 +75,7 @@ async def new_fire(bench: Bench, cause: Cause, when: int) -> None:
         case _:
             run_id = uuid7(at(f"{when - 1:02}:50"), bytes(10))
             bench.clock.set(at(f"{when - 1:02}:50"))
-            await bench.store.fire_one("s1", lambda *known: plan_trigger(*known, run_id))
+            await bench.store.trigger("s1", lambda *known: plan_trigger(*known, run_id))
 
 
 @pytest.mark.parametrize(

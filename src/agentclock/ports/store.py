@@ -143,14 +143,6 @@ class Store(Protocol):
         Up to `slots` of the new runs that may start at once are claimed for `worker_id` in the same transaction.
         """
 
-    async def fire_one(
-        self, schedule_id: str, plan: PlanFunction, *, user_id: str | None = None
-    ) -> tuple[Schedule, Run]:
-        """Plans one schedule whether due or not; answers the first row written (run or absence).
-
-        Raises NotFound, and whatever `plan` raises.
-        """
-
     async def trigger(
         self,
         schedule_id: str,
@@ -160,8 +152,9 @@ class Store(Protocol):
         key: TriggerKey | None = None,
         by: Actor | None = None,
     ) -> Triggered:
-        """As `fire_one`, but a `key` that was used for this schedule within KEY_HOURS answers the run that it made, as
-        it is now, whatever became of the schedule; one whose run is deleted already makes another.
+        """Plans one schedule whether due or not, and answers the first row written. A `key` that was used for this
+        schedule within KEY_HOURS answers the run that it made, as it is now, whatever became of the schedule; one whose
+        run is deleted already makes another.
 
         Raises KeyReused (its fingerprint differs), NotFound, whatever `plan` raises, and SchemaBehind for a key or a
         payload of the run's own.

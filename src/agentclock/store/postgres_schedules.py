@@ -202,11 +202,6 @@ async def _next_due_ms(session: Session) -> int | None:
     return None if due is None else due[0] - due[1]
 
 
-async def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: str | None) -> tuple[Schedule, Run]:
-    schedule, now = await locked(session, schedule_id, user_id)
-    return await fire(session, schedule, plan, now)
-
-
 async def fire(session: Session, schedule: Schedule, plan: PlanFunction, now: Instant) -> tuple[Schedule, Run]:
     """`schedule` is locked."""
     facts = facts_of(await session.rows("situations", ids=[schedule.id]))

@@ -137,11 +137,6 @@ class SqliteStore(SqliteDatabase):
     async def fire_due(self, plan: PlanFunction, *, limit: int, worker_id: str | None = None, slots: int = 0) -> Fired:
         return await self._write(sqlite_schedules.fire_due, plan, limit, worker_id, slots)
 
-    async def fire_one(
-        self, schedule_id: str, plan: PlanFunction, *, user_id: str | None = None
-    ) -> tuple[Schedule, Run]:
-        return await self._write(sqlite_schedules.fire_one, schedule_id, plan, user_id)
-
     async def trigger(
         self,
         schedule_id: str,

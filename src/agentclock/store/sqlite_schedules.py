@@ -161,13 +161,6 @@ def fire_due(session: Session, plan: PlanFunction, limit: int, worker_id: str | 
     return batch.fired(inserted, len(rows), None if next_due is None else next_due - now)
 
 
-def fire_one(session: Session, schedule_id: str, plan: PlanFunction, user_id: str | None) -> tuple[Schedule, Run]:
-    schedule = get_schedule(session, schedule_id, user_id)
-    if schedule is None:
-        raise NotFound("Schedule")
-    return fire(session, schedule, plan)
-
-
 def fire(session: Session, schedule: Schedule, plan: PlanFunction) -> tuple[Schedule, Run]:
     facts = _facts(session, [schedule])
     made: Plan = plan(schedule, facts[schedule.id].situation, session.now)
