@@ -87,19 +87,3 @@ def test_a_screen_is_for_everybody(page: Page, site: Site, screen: str) -> None:
             assert found.violations_count == 0, found.generate_report()
     assert page.locator("h1").count() == 1
     assert colours_of(page, page.screenshot()) > 20
-
-
-def test_dialogs_are_for_everybody(page: Page, site: Site) -> None:
-    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-    settled(page, SCREENS["schedule"](site))
-    for width in (1280, 400):
-        page.set_viewport_size({"width": width, "height": 900})
-        for key in ("c", "?", "Control+k"):
-            page.keyboard.press(key)
-            dialog = page.get_by_role("dialog")
-            dialog.wait_for()
-            assert faults_of(page) == [], f"{key} at {width} px"
-            found = Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
-            page.keyboard.press("Escape")
-            dialog.wait_for(state="detached")

@@ -43,14 +43,14 @@ export function dialog(title, build, options = {}) {
  * @param {string} title
  * @param {string} text
  * @param {string} yes what the button says that does it
- * @param {{danger?: boolean}} [options]
+ * @param {{danger?: boolean, no?: string}} [options] `no`: what the button says that leaves all as it is
  * @returns {Promise<boolean>}
  */
 export async function confirmed(title, text, yes, options = {}) {
   return (await dialog(title, (close) => [
     h("p", null, text),
     h("footer", null,
-      h("button", { type: "button", onclick: () => close(false) }, "Cancel"),
+      h("button", { type: "button", onclick: () => close(false) }, options.no ?? "Cancel"),
       h("button", { type: "button", class: options.danger ? "danger" : "primary", autofocus: true, onclick: () => close(true) }, yes)),
   ])) === true;
 }

@@ -41,6 +41,7 @@ export function palette(recent, text) {
       "aria-controls": listId, "aria-autocomplete": "list", "aria-label": "Search schedules, screens and commands",
       placeholder: "A schedule, a screen, a command …", value: text, autofocus: true, maxlength: 255 });
     const count = h("p", { class: "visually-hidden", role: "status" });
+    const none = h("p", { class: "dim palette", hidden: true }, "Nothing is called that.");
 
     function paint() {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -56,7 +57,9 @@ export function palette(recent, text) {
         h("li", { role: "option", id: `${listId}-${index}`, "aria-selected": String(index === at), onclick: () => close(entry),
           onmousemove: () => index === at || move(index) },
           h("span", null, entry.text), h("span", { class: "dim" }, entry.hint)),
-      ]), shown.length ? null : h("li", { class: "dim", role: "presentation" }, "Nothing is called that."));
+      ]));
+      [list.hidden, none.hidden] = [!shown.length, shown.length > 0];
+      input.setAttribute("aria-expanded", String(shown.length > 0));
       count.textContent = `${shown.length} results`;
       move(at);
     }
@@ -95,7 +98,7 @@ export function palette(recent, text) {
     });
     paint();
     if (text) ask();
-    return h("div", { class: "palette-box" }, input, count, list,
+    return h("div", { class: "palette-box" }, input, count, list, none,
       h("p", { class: "dim keys" }, h("kbd", null, "↑"), " ", h("kbd", null, "↓"), " choose ", h("kbd", null, "Enter"), " do it ",
         h("kbd", null, "Esc"), " close"));
   });

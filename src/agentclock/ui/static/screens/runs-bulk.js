@@ -25,7 +25,9 @@ export async function bulk(verb, runs) {
   const text = verb === "cancel" ? "Their agents are told to stop. This cannot be taken back."
     : "Each gets another run with the payload that it had.";
   const question = `${what}: ${counted(runs.length, "run")}?`;
-  if (!runs.length || !(await confirmed(question, text, what, { danger: verb === "cancel" }))) return null;
+  // "Cancel" alone could mean either.
+  const [yes, how] = verb === "cancel" ? [`Cancel ${counted(runs.length, "run")}`, { danger: true, no: "Go back" }] : [what, {}];
+  if (!runs.length || !(await confirmed(question, text, yes, how))) return null;
   const chunks = [];
   for (let at = 0; at < runs.length; at += CHUNK) {
     const part = runs.slice(at, at + CHUNK);
@@ -58,7 +60,7 @@ async function work(title, verb, bodies, count, known) {
   const sums = { done: 0, failed: 0, stopped: false };
   const bar = h("progress", { max: count, "aria-label": title });
   const summary = h("p", { role: "status" }, "Working …");
-  const list = h("ol", { class: "rows plain bulk-results", tabindex: "0", role: "group", "aria-label": "Results" });
+  const list = h("ol", { class: "rows plain bulk-results", tabindex: "0", "aria-label": "Results" });
   const button = h("button", { type: "button", class: "primary" }, "Stop");
   const shown = dialog(`${title}: ${counted(count, "run")}`, (close) => {
     button.addEventListener("click", () => (button.textContent === "Stop" ? (sums.stopped = true) : close(null)));

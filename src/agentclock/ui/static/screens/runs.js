@@ -41,7 +41,7 @@ export async function show(root, route, signal) {
   const heads = ["Status", "Schedule", "Due", "Late", "Took", "Cause", "Note", "Actions"];
   fill(root, h("div", { class: "head" }, h("h1", null, "Runs"), summary, more), filters, bar,
     h("div", { class: "panel flush" }, h("table", { class: "cards runs" }, h("caption", { class: "visually-hidden" }, "Runs, newest first"),
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, all),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, h("label", null, all, h("span", { class: "cards-only" }, "All"))),
         heads.map((text) => h("th", { scope: "col", class: /Late|Took/.test(text) ? "num" : null }, text)))), body)),
     pages);
 
@@ -111,8 +111,9 @@ export async function show(root, route, signal) {
     showBar();
   }
   all.addEventListener("change", () => {
-    for (const row of rows) choose(row, all.checked);
-    for (const box of body.querySelectorAll("input")) box.checked = all.checked;
+    const isOn = all.checked; // it shows how many are chosen, so it changes on the way
+    for (const row of rows) choose(row, isOn);
+    for (const box of body.querySelectorAll("input")) box.checked = isOn;
   });
 
   function showBar() {

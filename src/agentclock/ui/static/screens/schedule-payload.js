@@ -79,7 +79,9 @@ export async function askPayload(schedule) {
   await dialog(`Run ${schedule.name} with a payload`, (close) => {
     const field = payloadField({ text: schedule.payload ? JSON.stringify(schedule.payload, null, 2) : "{\n  \n}",
       label: "Payload of this run",
-      hint: "For this run only, in place of the schedule's own.", rows: 12 });
+      hint: "For this run only, in place of the schedule's own.", rows: 12,
+      // They are of the payload as it was.
+      changed: () => commands.replaceChildren() });
     const commands = h("div");
     const action = () => trigger(schedule, field.check().value ?? {});
     const run = async () => {

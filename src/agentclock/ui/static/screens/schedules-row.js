@@ -166,16 +166,22 @@ export function moreButton(label, build) {
   button.addEventListener("click", () => {
     const menu = h("div", { class: "menu", popover: "auto", role: "group", "aria-label": label }, build());
     menu.addEventListener("click", (event) => /** @type {Element} */ (event.target).closest("a, button") && menu.hidePopover());
+    const control = new AbortController();
     menu.addEventListener("toggle", (event) => {
       const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
       button.setAttribute("aria-expanded", String(isOpen));
-      if (!isOpen) menu.remove();
+      if (!isOpen) menu.remove(), control.abort();
     });
     byId("main").append(menu);
     menu.showPopover();
-    const place = button.getBoundingClientRect();
-    menu.style.left = `${Math.max(4, Math.min(place.left, innerWidth - menu.offsetWidth - 4))}px`;
-    menu.style.top = `${place.bottom + menu.offsetHeight > innerHeight ? Math.max(4, place.top - menu.offsetHeight) : place.bottom}px`;
+    const put = () => {
+      const place = button.getBoundingClientRect();
+      menu.style.left = `${Math.max(4, Math.min(place.left, innerWidth - menu.offsetWidth - 4))}px`;
+      menu.style.top = `${place.bottom + menu.offsetHeight > innerHeight ? Math.max(4, place.top - menu.offsetHeight) : place.bottom}px`;
+    };
+    put();
+    // It stays with its button while the page is scrolled, turned or zoomed.
+    for (const type of ["resize", "scroll"]) addEventListener(type, put, { signal: control.signal });
     /** @type {HTMLElement | null} */ (menu.querySelector("a, button"))?.focus();
   });
   return button;

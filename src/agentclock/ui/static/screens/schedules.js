@@ -68,7 +68,7 @@ export class List {
     this.selection = new Selection(this.rows, () => ({ where: whereOf(this.route.query), total: this.total }), () => void this.load());
     this.body = h("tbody");
     this.table = h("table", { class: "cards schedules", "aria-busy": "true" }, h("caption", { class: "visually-hidden" }, "Schedules"),
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, this.selection.head),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, h("label", null, this.selection.head, h("span", { class: "cards-only" }, "All"))),
         ["Schedule", "State", `Last ${STRIP} runs`, "Next fire", "Actions"].map((text) => h("th", { scope: "col" }, text)))), this.body);
     this.empty = h("div", { class: "empty", hidden: true });
     this.before = h("button", { type: "button", title: "Key: [", onclick: () => this.turn(-1) }, "‹ Previous");
