@@ -23,7 +23,7 @@ TIP = ".tl-tip"
 #: Opens something, and answers which part of the page is to be looked at.
 Opening = Callable[[Page, Site], str]
 
-_AXE = "(place) => axe.run(place, { resultTypes: ['violations'], preload: false })"
+_AXE = "(place) => axe.run(place ?? document, { resultTypes: ['violations'], preload: false })"
 _TRIES = 100
 #: What scrolls up and down may not have to be scrolled sideways, too: that would hide what is at its right.
 _SIDEWAYS = "(box) => box.scrollWidth - box.clientWidth"
@@ -49,14 +49,12 @@ def visit(page: Page, address: str) -> None:
 
 def is_for_everybody(page: Page, place: str) -> None:
     """Axe looks twice: once in each theme, once where there is room and once where there is little."""
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(AXE_SCRIPT)
     _is_well_laid_out(page, place, WIDE)
-    _has_no_violations(page, place)
+    has_no_violations(page, place)
     page.emulate_media(color_scheme="dark")
     for width in NARROW:
         _is_well_laid_out(page, place, width)
-    _has_no_violations(page, place)
+    has_no_violations(page, place)
     page.emulate_media(color_scheme="light")
 
 
@@ -79,7 +77,10 @@ def _faults_once_settled(page: Page, place: str) -> list[str]:
     return found
 
 
-def _has_no_violations(page: Page, place: str) -> None:
+def has_no_violations(page: Page, place: str | None = None) -> None:
+    """Of the whole page, if no part of it is named."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
     found = AxeResults(page.evaluate(_AXE, place))
     assert found.violations_count == 0, found.generate_report()
 

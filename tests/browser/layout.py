@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -17,8 +18,9 @@ def faults_of(page: Page) -> list[str]:
 def colours_of(page: Page, png: bytes) -> int:
     """How many different colours a screenshot has: one of nothing has few."""
     count: int = page.evaluate(
-        """async (bytes) => {
-          const bitmap = await createImageBitmap(new Blob([new Uint8Array(bytes)], { type: "image/png" }));
+        """async (text) => {
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
           const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
           const context = canvas.getContext("2d");
           context.drawImage(bitmap, 0, 0);
@@ -27,6 +29,6 @@ def colours_of(page: Page, png: bytes) -> int:
           for (let at = 0; at < data.length; at += 28) seen.add((data[at] << 16) | (data[at + 1] << 8) | data[at + 2]);
           return seen.size;
         }""",
-        list(png),
+        base64.b64encode(png).decode(),
     )
     return count
