@@ -7,6 +7,9 @@ PYTEST := $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
+# Tests start hundreds of processes: what one has compiled, the others need not compile again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo serve test check format unit conformance browser integration sim chaos trouble fuzz bench lock pictures docs clean
 
 help: ## list the targets

@@ -30,7 +30,7 @@ def _run(site: Site, status: str) -> str:
 
 SCREENS: dict[str, Callable[[Site], str]] = {
     "overview": lambda _: "#/",
-    "overview as table": lambda _: "#/?view=table",
+    "overview as table": lambda _: "#/?view=table&span=1h",
     "schedules": lambda _: "#/schedules",
     "schedules, none found": lambda _: "#/schedules?q=nothing-is-called-that",
     "schedule": lambda site: f"#/schedules/{_one(site, 'agent-every-minute')['id']}",
