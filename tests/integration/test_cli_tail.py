@@ -13,6 +13,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -43,6 +44,10 @@ async def read_until(process: Process, text: str) -> str:
     """What it shows, up to there."""
     assert process.stdout is not None
     return (await process.stdout.readuntil(text.encode())).decode()
+
+
+async def drawn(watching: Process) -> Any:
+    return json.loads(await read_until(watching, "\n"))
 
 
 async def rest_of(process: Process) -> tuple[str, str, int]:
@@ -81,23 +86,33 @@ def free_port() -> int:
 
 
 async def test_nothing_is_missed_and_nothing_comes_twice_when_the_server_is_started_again(stage: Stage) -> None:
-    """One process works, another one on the same database shows; that one dies while the agent goes on."""
+    """One process works, another one on the same database shows; that one dies while the agent goes on. Somebody else
+    watches the timeline."""
     talker, port = stage.talker, ("--port", str(free_port()))
     run_id = await triggered(stage.server, {**LIVE, "name": "restarted"})
     shown = await Serve.start(stage.database, talker, *port)
+    watch = ("timeline", "--watch", "--interval", "0.5", "--search", "restarted", "--json", "--url", shown.url)
     try:
-        async with command("runs", "tail", run_id, "--url", shown.url) as tail:
+        async with command("runs", "tail", run_id, "--url", shown.url) as tail, command(*watch) as watching:
             talker.say("one ", "two ")
+            assert [lane["name"] for lane in (await drawn(watching))["lanes"]] == ["restarted"]
             seen = await read_until(tail, "two ")
             await shown.end(signal.SIGKILL)
             talker.say("three ")
             assert tail.stderr is not None
             assert b"coming back" in await tail.stderr.readline()
+            assert watching.stderr is not None
+            assert b"coming back" in await watching.stderr.readline()
+            away_at = datetime.now(UTC).isoformat()
             shown = await Serve.start(stage.database, talker, *port)
+            while (await drawn(watching))["now"] < away_at:
+                pass  # from before
             seen += await read_until(tail, "three ")
             talker.say("four\n")
             talker.finish()
             rest, _, code = await rest_of(tail)
+            watching.send_signal(signal.SIGINT)
+            assert (await rest_of(watching))[2] == 130
     finally:
         await shown.end()
     words = (seen + rest).splitlines()
