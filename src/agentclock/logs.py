@@ -3,6 +3,7 @@ log is searched for the secrets that this process knows."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import platform
@@ -62,6 +63,12 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     # One line a request, and how the server starts, is noise beside the engine's own; errors still come through.
     for name in ("uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(is_not_cut_off)
+
+
+def is_not_cut_off(record: logging.LogRecord) -> bool:
+    """False for the traceback of a request that a stop has ended: uvicorn says in a line before it that it does so."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def join_host_logging(level: str) -> None:

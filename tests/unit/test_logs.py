@@ -60,6 +60,16 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     structlog.reset_defaults()
 
 
+def test_a_request_that_a_stop_has_cut_off_leaves_no_traceback(lines: Lines) -> None:
+    server = logging.getLogger("uvicorn.error")
+    server.error("Cancel 1 running task(s)")
+    for error in (asyncio.CancelledError("Task cancelled"), ValueError("a real fault")):
+        server.error("Exception in ASGI application", exc_info=error)
+    said = [line["event"] for line in lines()]
+    assert said == ["Cancel 1 running task(s)", "Exception in ASGI application"]
+    assert "a real fault" in json.dumps(lines()[-1])
+
+
 @pytest.fixture
 async def store() -> AsyncIterator[SqliteStore]:
     made = SqliteStore(":memory:", clock=FakeClock())
